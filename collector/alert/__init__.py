@@ -1,0 +1,1 @@
+"""Who is told what, once. No verdicts are made in here."""

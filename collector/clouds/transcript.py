@@ -1,0 +1,257 @@
+"""Asks a cloud each question once, keeps every answer, and knows who read which. Knows no cloud in particular.
+
+The same object is evidence (``log`` and ``bodies``), test fixture, and the means of reperformance: a transcript
+made by ``Transcript.kept`` answers the questions it was asked before, without a network, and refuses all others.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from collector import canonical, errors
+from collector.model import Exchange
+
+EXCHANGES_MAX = 200_000  # of one run; beyond it a run is refused rather than the memory filled
+ANSWER_BYTES_MAX = 64 * 1024 * 1024  # of one page
+
+_FAMILY: dict[str, type[errors.CannotObserve]] = {
+    kind.code: kind
+    for kind in (errors.Denied, errors.Throttled, errors.Unavailable, errors.Disabled, errors.Unreadable)
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: enough to ask it again, and to find its answer in a kept transcript."""
+
+    cloud: str
+    endpoint: str
+    operation: str
+    params: Mapping[str, Any]
+    page: int = 1
+
+    @property
+    def id(self) -> str:
+        """Sixteen hexadecimal digits that stand for this question in observations. The same in every run."""
+        return canonical.digest(
+            canonical.payload([self.cloud, self.endpoint, self.operation, dict(self.params), self.page])
+        )[:16]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, as the cloud's edge hands it over. ``body`` is redacted and JSON-ready; None when nothing came.
+
+    ``host`` names the host that was really asked where that is not the provider's own endpoint (FIPS, a private
+    link, an emulator). ``token`` continues the listing and is never kept: it is transport and differs each time.
+    """
+
+    body: Any
+    started: datetime
+    duration_ms: int
+    status: int = 200
+    error: str = ""
+    failure: str = ""
+    attempts: int = 1
+    host: str = ""
+    request_id: str = ""
+    date: str = ""
+    as_of: str = ""
+    token: Any = None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An answer together with its exchange. ``raise_failure`` turns no answer into its error."""
+
+    exchange: Exchange
+    body: Any
+    token: Any
+
+    def raise_failure(self) -> None:
+        """Raises the error of our family that this exchange is, if it is one; the same words live and replayed."""
+        if self.exchange.failure:
+            page = f" page {self.exchange.page}" if self.exchange.page > 1 else ""
+            what = f"{self.exchange.operation}{page} at {self.exchange.endpoint}"
+            raise _FAMILY[self.exchange.failure](f"{what}: {self.exchange.error or self.exchange.failure}")
+
+
+_reader: ContextVar[list[str] | None] = ContextVar("reader", default=None)
+
+
+@contextmanager
+def reading() -> Iterator[list[str]]:
+    """Collects the ids of the exchanges that are read inside, in this context only, each once."""
+    read: list[str] = []
+    token = _reader.set(read)
+    try:
+        yield read
+    finally:
+        _reader.reset(token)
+
+
+class Transcript:
+    """All exchanges of one run over one account."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._answers: dict[str, Future[Kept]] = {}
+        self.log: list[Exchange] = []
+        self.bodies: dict[str, bytes] = {}
+        self.replaying = False
+
+    def ask(self, question: Question, put: Callable[[Question], Answer], *, read: bool = True) -> Kept:
+        """The answer to ``question``: put to the cloud by the first who asks, shared by all others.
+
+        Never raises for an answer that is an error; ``Kept.raise_failure`` does. Raises NeverAsked when this is a
+        kept transcript that does not hold the question.
+        """
+        key = question.id
+        with self._lock:
+            future = self._answers.get(key)
+            first = future is None
+            if future is None:
+                if self.replaying:
+                    raise errors.NeverAsked(f"{question.operation} {dict(question.params)} was not asked in this run")
+                if len(self._answers) >= EXCHANGES_MAX:
+                    raise errors.Unavailable(f"more than {EXCHANGES_MAX} questions in one run; split the scope")
+                future = self._answers[key] = Future()
+        if first:
+            try:
+                future.set_result(self._keep(question, put(question)))
+            except BaseException as error:
+                future.set_exception(error)
+                raise
+        kept = future.result()
+        reader = _reader.get()
+        if read and reader is not None and key not in reader:
+            reader.append(key)
+        return kept
+
+    def _keep(self, question: Question, answer: Answer) -> Kept:
+        data = b"" if answer.body is None else canonical.payload(answer.body)
+        if len(data) > ANSWER_BYTES_MAX:
+            answer = replace(answer, body=None, failure=errors.Unreadable.code, error="AnswerTooLarge")
+            data = b""
+        exchange = Exchange(
+            cloud=question.cloud,
+            endpoint=question.endpoint,
+            operation=question.operation,
+            params=question.params,
+            page=question.page,
+            last=not answer.token,
+            status=answer.status,
+            error=answer.error,
+            failure=answer.failure,
+            attempts=answer.attempts,
+            request_id=answer.request_id,
+            date=answer.date,
+            as_of=answer.as_of,
+            host=answer.host,
+            started=answer.started,
+            duration_ms=answer.duration_ms,
+            body=canonical.digest(data) if data else "",
+        )
+        with self._lock:
+            self.log.append(exchange)
+            if data:
+                self.bodies[exchange.body] = data
+        return Kept(exchange, answer.body, answer.token)
+
+    def call_log(self) -> bytes:
+        """The log as one blob of canonical JSON, ordered by start, ready to be sealed."""
+        with self._lock:
+            ordered = sorted(self.log, key=lambda e: (e.started, e.endpoint, e.operation, e.page, e.body))
+        return canonical.record([exchange_record(exchange) for exchange in ordered])
+
+    @classmethod
+    def kept(cls, call_log: bytes, body: Callable[[str], bytes]) -> Transcript:
+        """A transcript out of evidence; ``body`` fetches the bytes behind a digest. Raises ValueError."""
+        transcript = cls()
+        transcript.replaying = True
+        for record in canonical.parse(call_log):
+            exchange = exchange_from(record)
+            question = Question(exchange.cloud, exchange.endpoint, exchange.operation, exchange.params, exchange.page)
+            value = canonical.parse(body(exchange.body)) if exchange.body else None
+            future: Future[Kept] = Future()
+            future.set_result(Kept(exchange, value, None if exchange.last else REPLAYED_TOKEN))
+            transcript._answers[question.id] = future
+            transcript.log.append(exchange)
+        return transcript
+
+
+REPLAYED_TOKEN = "the next page of a kept listing"  # stands for the token, which is not kept
+
+
+def exchange_record(exchange: Exchange) -> dict[str, Any]:
+    """An exchange as it stands in a call log."""
+    record: dict[str, Any] = {
+        "attempts": exchange.attempts,
+        "body": exchange.body,
+        "cloud": exchange.cloud,
+        "date": exchange.date,
+        "endpoint": exchange.endpoint,
+        "last": exchange.last,
+        "ms": exchange.duration_ms,
+        "operation": exchange.operation,
+        "page": exchange.page,
+        "params": dict(exchange.params),
+        "request_id": exchange.request_id,
+        "started": canonical.stamp(exchange.started),
+        "status": exchange.status,
+    }
+    for name in ("as_of", "error", "failure", "host"):
+        if value := getattr(exchange, name):
+            record[name] = value
+    return record
+
+
+def exchange_from(record: Mapping[str, Any]) -> Exchange:
+    """The exchange that ``exchange_record`` wrote. Raises ValueError for anything else."""
+    try:
+        return Exchange(
+            cloud=record["cloud"],
+            endpoint=record["endpoint"],
+            operation=record["operation"],
+            params=record["params"],
+            page=record["page"],
+            last=record["last"],
+            status=record["status"],
+            error=record.get("error", ""),
+            failure=record.get("failure", ""),
+            attempts=record["attempts"],
+            request_id=record["request_id"],
+            date=record["date"],
+            as_of=record.get("as_of", ""),
+            host=record.get("host", ""),
+            started=canonical.moment(record["started"]),
+            duration_ms=record["ms"],
+            body=record["body"],
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not an exchange of a call log: {error!r}") from error
+
+
+def skew_ms(log: Iterable[Exchange]) -> int | None:
+    """The median difference between the providers' Date headers and our own clock in milliseconds, None without any."""
+    found: list[int] = []
+    for exchange in log:
+        try:
+            theirs = parsedate_to_datetime(exchange.date)
+        except (TypeError, ValueError):
+            continue
+        found.append(round((theirs - exchange.started).total_seconds() * 1000))
+    return sorted(found)[len(found) // 2] if found else None
+
+
+def ids_of(log: Sequence[Exchange]) -> dict[str, Exchange]:
+    """The exchanges of a log by the id that observations use."""
+    return {Question(e.cloud, e.endpoint, e.operation, e.params, e.page).id: e for e in log}

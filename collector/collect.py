@@ -1,0 +1,143 @@
+"""One run: who is in scope, what was read of each, what that means. The only place that says "undetermined".
+
+Checks run concurrently over one transcript; each keeps track of what it read in a context of its own. Time, clouds
+and limits are handed in; nothing is stored here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from collector.check import AnyCheck
+from collector.clouds.transcript import reading
+from collector.errors import CannotObserve, Unreadable
+from collector.model import CheckRun, Observation, Scope, State, Verdict
+
+CHECKS_MAX = 24  # checks at work at once
+SUBJECTS_MAX = 64  # subjects read at once, over all checks
+POPULATION_MAX = 1_000_000  # of one check over one scope
+
+
+@dataclass(frozen=True)
+class Task:
+    """One check to run over one scope, with the cloud handle to run it with and the limits in force."""
+
+    check: AnyCheck
+    scope: Scope
+    handle: Any
+    limits: Any = None
+
+
+class _Crash(Exception):
+    """A check broke its contract; carries what happened."""
+
+
+def collect(tasks: Sequence[Task], clock: Callable[[], datetime]) -> list[CheckRun]:
+    """Runs every task and returns one run for each, in the order of the tasks.
+
+    A check that crashes is one run without population; the others go on. Never raises for what a cloud or a check did.
+    """
+    with (
+        ThreadPoolExecutor(SUBJECTS_MAX, thread_name_prefix="subject") as subjects,
+        ThreadPoolExecutor(CHECKS_MAX, thread_name_prefix="check") as checks,
+    ):
+        return list(checks.map(lambda task: run(task, clock, subjects), tasks))
+
+
+def run(task: Task, clock: Callable[[], datetime], subjects: ThreadPoolExecutor) -> CheckRun:
+    """One check over one scope."""
+    started = clock()
+
+    def nobody(reason: str, failure: str, listing: Sequence[str]) -> CheckRun:
+        return CheckRun(
+            check=task.check.id,
+            scope=task.scope,
+            started=started,
+            finished=clock(),
+            population=None,
+            observations=(),
+            listing=tuple(listing),
+            reason=reason,
+            failure=failure,
+        )
+
+    with reading() as listing:
+        try:
+            named = _population(task)
+        except CannotObserve as error:
+            return nobody(f"the population could not be read: {error}", error.code, listing)
+        except Exception as error:
+            return nobody(f"the check crashed: {_crash(error)}", "crashed", listing)
+    try:
+        found = list(subjects.map(lambda item: _observe(task, *item), named.items()))
+        return CheckRun(
+            check=task.check.id,
+            scope=task.scope,
+            started=started,
+            finished=clock(),
+            population=len(named),
+            observations=tuple(sorted(found, key=lambda o: o.subject)),
+            listing=tuple(listing),
+        )
+    except Exception as error:
+        return nobody(f"the check crashed: {_crash(error)}", "crashed", listing)
+
+
+def _population(task: Task) -> Mapping[str, Any]:
+    """The subjects by name. Raises Unreadable when one is named twice or not at all."""
+    named: dict[str, Any] = {}
+    try:
+        for subject in task.check.population(task.handle):
+            name = task.check.name(subject)
+            if not isinstance(name, str) or not name:
+                raise Unreadable("the listing holds a subject without a name")
+            if name in named:
+                raise Unreadable(f"the listing names {name} twice")
+            named[name] = subject
+            if len(named) > POPULATION_MAX:
+                raise Unreadable(f"more than {POPULATION_MAX} subjects; split the scope")
+    except LookupError as error:
+        raise Unreadable(f"the answer has no {error}") from error
+    return named
+
+
+def _observe(task: Task, name: str, subject: Any) -> Observation:
+    with reading() as read:
+        try:
+            facts = task.check.observe(task.handle, subject)
+        except CannotObserve as error:
+            return _undetermined(name, str(error), read)
+        except LookupError as error:
+            return _undetermined(name, f"the answer has no {error}", read)
+    verdict = task.check.judge(facts, task.limits)
+    if verdict.state is State.UNDETERMINED:
+        raise _Crash("a check judges; only the engine says that it could not look")
+    return Observation(name, verdict, facts_record(facts), tuple(read))
+
+
+def _undetermined(name: str, reason: str, read: Sequence[str]) -> Observation:
+    return Observation(name, Verdict(State.UNDETERMINED, f"could not be read: {reason}"), None, tuple(read))
+
+
+def _crash(error: Exception) -> str:
+    """The class of what went wrong, and its words when they are ours; a stranger's words may hold a secret."""
+    return str(error) if isinstance(error, _Crash) else type(error).__name__
+
+
+def facts_record(facts: object) -> dict[str, Any]:
+    """Facts as they are written down."""
+    return cast("dict[str, Any]", _plain(asdict(cast("Any", facts))))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(member) for member in value]
+    if isinstance(value, set | frozenset):
+        return sorted(_plain(member) for member in value)
+    return value
