@@ -15,6 +15,7 @@ from typing import Any
 
 from collector import canonical
 from collector.model import CheckRun, Gap, Scope
+from collector.window.slots import PlannedCheck
 
 BODY_BYTES_MAX = 65_535  # C2SP tlog-tiles writes an entry's length in 16 bits
 
@@ -136,16 +137,6 @@ def run_fields(
 # --- plan and gap ---
 
 
-@dataclass(frozen=True)
-class PlannedCheck:
-    """One check of a plan: over which scopes, how often. A slot is due whenever (time - offset) divides by every."""
-
-    check: str
-    scopes: tuple[str, ...]
-    every_seconds: int
-    offset_seconds: int
-
-
 def plan_fields(
     account: Scope,
     since: datetime,
@@ -164,8 +155,8 @@ def plan_fields(
             {
                 "check": item.check,
                 "scopes": list(item.scopes),
-                "every_s": item.every_seconds,
-                "offset_s": item.offset_seconds,
+                "every_s": item.every_s,
+                "offset_s": item.offset_s,
             }
             for item in planned
         ],

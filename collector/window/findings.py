@@ -1,0 +1,134 @@
+"""What the observations of a window mean: deviations with their life, and one finding a control. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from collector.model import State
+from collector.window.coverage import Coverage
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """One subject in one state, from the run that first saw it to the run that saw something else (None: still)."""
+
+    check: str
+    scope: str
+    subject: str
+    state: State
+    reason: str
+    from_run: int
+    to_run: int | None
+    from_at: datetime
+    to_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A stretch of time in which a subject was not satisfied. Printed as "exception" in exports.
+
+    ``since`` and ``until`` are clipped to the window; ``until`` None means that it stood open at the window's end.
+    ``mended_by`` is the run that saw it mended, None while open. Time in which the subject could not be read does not
+    end a deviation: it was not seen mended.
+    """
+
+    check: str
+    scope: str
+    subject: str
+    reason: str
+    since: datetime
+    until: datetime | None
+    duration: timedelta
+    first_bad: int
+    mended_by: int | None
+    began_before_window: bool
+
+
+def deviations(stretches: Iterable[Stretch], since: datetime, until: datetime) -> list[Deviation]:
+    """All deviations that touch ``[since, until)``, ordered by their beginning."""
+    by_subject: dict[tuple[str, str, str], list[Stretch]] = {}
+    for stretch in stretches:
+        by_subject.setdefault((stretch.check, stretch.scope, stretch.subject), []).append(stretch)
+    found: list[Deviation] = []
+    for known in by_subject.values():
+        known.sort(key=lambda s: s.from_run)
+        found += _of_one(known, since, until)
+    return sorted(found, key=lambda d: (d.since, d.check, d.scope, d.subject))
+
+
+def _of_one(known: Sequence[Stretch], since: datetime, until: datetime) -> list[Deviation]:
+    found: list[Deviation] = []
+    index = 0
+    while index < len(known):
+        first = known[index]
+        index += 1
+        if first.state is not State.NOT_SATISFIED:
+            continue
+        last = first
+        while index < len(known) and _continues(last, known[index]):
+            last = known[index]
+            index += 1
+        end = last.to_at
+        if first.from_at >= until or (end is not None and end <= since):
+            continue
+        begun = max(first.from_at, since)
+        mended = end if end is not None and end < until else None
+        found.append(
+            Deviation(
+                check=first.check,
+                scope=first.scope,
+                subject=first.subject,
+                reason=first.reason,
+                since=begun,
+                until=mended,
+                duration=(mended or until) - begun,
+                first_bad=first.from_run,
+                mended_by=last.to_run if mended else None,
+                began_before_window=first.from_at < since,
+            )
+        )
+    return found
+
+
+def _continues(before: Stretch, after: Stretch) -> bool:
+    """Whether ``after`` follows without a hole and is no sign of mending."""
+    return after.from_run == before.to_run and after.state in (State.NOT_SATISFIED, State.UNDETERMINED)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The determination for one control over a window.
+
+    ``satisfied``: every slot covered and no deviation. ``not-satisfied``: at least one deviation. ``undetermined``: no
+    deviation was seen, and not every slot was covered, so nobody can say that there was none.
+    ``not-applicable``: the control binds no check.
+    """
+
+    control: str
+    state: State
+    due: int
+    covered: int
+    deviations: tuple[Deviation, ...]
+    longest_gap: timedelta
+    words: str
+
+
+def finding(control: str, checks: Sequence[str], lines: Iterable[Coverage], found: Iterable[Deviation]) -> Finding:
+    """One control's finding from the coverage and the deviations of the whole window."""
+    mine = [line for line in lines if line.check in checks]
+    bad = tuple(deviation for deviation in found if deviation.check in checks)
+    due, covered = sum(line.due for line in mine), sum(line.covered for line in mine)
+    longest = max((line.longest_gap for line in mine), default=timedelta(0))
+    if not checks:
+        state, words = State.NOT_APPLICABLE, "no check is bound to it: it is evidenced elsewhere"
+    elif bad:
+        state, words = State.NOT_SATISFIED, f"{len(bad)} {'exception' if len(bad) == 1 else 'exceptions'}"
+    elif due and covered == due:
+        state, words = State.SATISFIED, "operated in every slot, no exception"
+    else:
+        missing = due - covered
+        state = State.UNDETERMINED
+        words = f"no exception seen; {missing} of {due} slots not fully observed" if due else "nothing was due"
+    return Finding(control, state, due, covered, bad, longest, words)
