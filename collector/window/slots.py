@@ -1,4 +1,4 @@
-"""Which observations were due, and what became of each. Pure: plans, runs and gaps in, slots out; no clock, no store."""
+"""Which observations were due, and what became of each. Pure: plans, runs, gaps in, slots out; no clock, no store."""
 
 from __future__ import annotations
 
