@@ -19,6 +19,7 @@ from functools import cache
 from typing import Any, overload
 from urllib.parse import urlsplit
 
+import boto3
 import botocore.session
 from botocore import xform_name
 from botocore.config import Config as ClientConfig
@@ -106,7 +107,7 @@ def _current() -> Credentials:
     return found
 
 
-class _ContextCredentials(Credentials):
+class _ContextCredentials(Credentials):  # type: ignore[misc]  # botocore is untyped
     """Credentials that are whatever account the calling context works for."""
 
     def __init__(self) -> None:
@@ -212,9 +213,10 @@ class Clients:
         self._clients: dict[tuple[str, str], Any] = {}
         self._paces: dict[tuple[str, str], Pace] = {}
         self._session = botocore.session.Session()
-        self._session._credentials = _ContextCredentials()  # type: ignore[attr-defined]  # private, pinned, tested
+        self._session._credentials = _ContextCredentials()  # private to botocore: pinned by the lock, tested
         factory = self._session.get_component("response_parser_factory")
         factory.set_parser_defaults(timestamp_parser=_wire_time)
+        self._boto3 = boto3.Session(botocore_session=self._session)
         self._config = ClientConfig(
             retries={"total_max_attempts": 1, "mode": "standard"},  # retries are ours: each is counted and paced
             connect_timeout=CONNECT_SECONDS_MAX,
@@ -229,7 +231,7 @@ class Clients:
             if found is None:
                 token = _credentials.set(_credentials.get() or Credentials("unset", "unset"))
                 try:
-                    found = self._session.create_client(service, region_name=region, config=self._config)
+                    found = self._boto3.client(service, region_name=region, config=self._config)
                 finally:
                     _credentials.reset(token)
                 found.meta.events.register("before-send", _guard_signature)
