@@ -289,7 +289,7 @@ def partition_of(region: str) -> str:
 @cache
 def _endpoint(service: str, region: str) -> str:
     """The provider's own host for a service in a region."""
-    resolver = _models().get_component("endpoint_resolver")
+    resolver = _models()._get_internal_component("endpoint_resolver")  # the public way to it is deprecated
     found = resolver.construct_endpoint(_models().get_service_model(service).endpoint_prefix, region)
     return str(found["hostname"]) if found else f"{service}.{region}.amazonaws.com"
 
@@ -510,7 +510,8 @@ class Account:
         kept.raise_failure()
         if kept.token or any(_path(kept.body, name) for name in _continuations(service, operation)):
             raise Unreadable(f"{service}.{operation} has more pages; the check must use each()")
-        return dict(kept.body)
+        found: dict[str, Any] = kept.body
+        return found
 
     def each(
         self, service: str, operation: str, path: str, *, absent: tuple[str, ...] = (), region: str = "", **params: Any
