@@ -1,0 +1,468 @@
+"""The operator's one configuration file, typed. What each control means stands in the control file, not in here.
+
+Every key is described where it is declared; ``reference`` makes the documentation out of that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, model_validator
+
+from collector import tomlfile
+from collector.criteria import CRITERIA
+from collector.errors import ConfigError
+from collector.tomlfile import Duration, Name, Seconds, Table, Text, Whole, distinct, matching, nearest
+
+PREFIX = "COLLECTOR_"
+SECRET_BYTES_MIN = 16  # shorter keys of an HMAC can be guessed
+
+
+# --- kinds of values that only this file knows ---
+
+
+def _beside(path: Path, info: ValidationInfo) -> Path:
+    """Relative paths are relative to the file that names them."""
+    folder: Path = (info.context or {}).get("folder", Path())
+    return folder / path.expanduser()
+
+
+def _database(url: str, info: ValidationInfo) -> str:
+    if not re.match(r"[a-z][a-z0-9+_]*://", url):
+        raise ValueError('must be a SQLAlchemy URL such as "postgresql+psycopg://host/name" or "sqlite:///ledger.db"')
+    kind, _, file = url.partition(":///")
+    if kind.split("+")[0] == "sqlite" and file and not file.startswith(("/", ":memory:")):
+        return f"{kind}:///{_beside(Path(file), info).resolve()}"
+    return url
+
+
+def _listen(value: str) -> str:
+    if value:
+        listen_address(value)
+    return value
+
+
+def listen_address(value: str) -> tuple[str, int]:
+    """Host and port of ``host:port`` or ``[::1]:port``. Raises ValueError."""
+    match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):([0-9]{1,5})", value)
+    if match is None or int(match[2]) > 65_535:
+        raise ValueError('must be "host:port", such as "127.0.0.1:8321", or "" for off')
+    return match[1].strip("[]"), int(match[2])
+
+
+def _url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not value.isascii() or re.search(r"\s", value):
+        raise ValueError("must be a URL that begins with https:// (or http:// inside a trusted network)")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must hold no user and no password; the signature tells the receiver who sends")
+    return value
+
+
+def _day_or_time(value: object) -> date:
+    if not isinstance(value, date):
+        raise ValueError("must be a TOML date or time without quotes, such as 2026-01-01 or 2026-01-01T09:00:00")
+    return value
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (OSError, ValueError) as error:  # ZoneInfoNotFoundError is a KeyError, and comes below
+        raise ValueError(f"{value!r} is no IANA time zone such as Europe/Berlin") from error
+    except KeyError as error:
+        raise ValueError(
+            f"{value!r} is no IANA time zone known here; write one such as Europe/Berlin, or install tzdata"
+        ) from error
+    return value
+
+
+def _criteria(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if value not in CRITERIA:
+            raise ValueError(f"{value!r} is no Trust Services Criterion; {nearest(value, CRITERIA)}")
+    return distinct(values)
+
+
+def _scope(value: str) -> str:
+    if not re.fullmatch(r"(aws|azure|gcp)/[^/\s]+(/[^/\s]+)?", value):
+        raise ValueError(f'{value!r} is no scope; write "aws/123456789012" or "aws/123456789012/eu-west-1"')
+    return value
+
+
+InFolder = Annotated[Path, AfterValidator(_beside)]
+Criteria = Annotated[tuple[str, ...], AfterValidator(_criteria)]
+ScopeText = Annotated[str, AfterValidator(_scope)]
+Variable = Annotated[str, matching(r"[A-Za-z_][A-Za-z0-9_]*", "must be the name of an environment variable")]
+Mailbox = Annotated[
+    str, matching(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+", "must be one bare address: name@host")
+]
+
+
+# --- the sections ---
+
+
+class Collector(Table):
+    """Who this collector is, and where it keeps what it writes."""
+
+    origin: Annotated[
+        str,
+        matching(
+            r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(/[a-z0-9][a-z0-9._-]*)+",
+            'must be host/tenant in lower case, such as "evidence.example.com/production"',
+        ),
+    ] = Field(description="Name of the ledger as `host/tenant`. It is signed into every checkpoint: fixed for ever.")
+    data: InFolder = Field(
+        default=Path("data"), validate_default=True, description="Folder for everything that the collector writes."
+    )
+    database: Annotated[str, AfterValidator(_database)] = Field(
+        default_factory=lambda values: f"sqlite:///{(values['data'] / 'ledger.db').resolve()}",
+        description="SQLAlchemy URL of the ledger's database. Default: `ledger.db` in the data folder. "
+        "Give one that holds a password as `COLLECTOR_COLLECTOR__DATABASE`.",
+    )
+    key: InFolder = Field(
+        default_factory=lambda values: values["data"] / "log.key",
+        description="File of the key that signs checkpoints. Default: `log.key` in the data folder.",
+    )
+    controls: InFolder = Field(default=Path("controls.toml"), validate_default=True, description="The control file.")
+
+    def record(self) -> dict[str, Any]:
+        # Where files lie differs between machines that run the same configuration, and a URL may hold a password.
+        return {"origin": self.origin, "database": self.database.partition(":")[0].partition("+")[0]}
+
+
+class AwsAccount(Table):
+    """One AWS account to observe. Repeat the table for each."""
+
+    account: Annotated[
+        str, matching(r"[0-9]{12}", 'must be the 12 digits of the account, in quotes: "123456789012"')
+    ] = Field(description="The 12 digits of the account, in quotes. Credentials of another account are refused.")
+    profile: str = Field(default="", description="Profile of the AWS configuration. Empty: whatever the AWS SDK finds.")
+    role_arn: Annotated[
+        str, matching(r"|arn:aws[a-z-]*:iam::[0-9]{12}:role/\S+", 'must be "arn:aws:iam::ACCOUNT:role/NAME"')
+    ] = Field(default="", description="Role to assume in the account. Empty: none.")
+    external_id: str = Field(default="", description="External id that the role asks for. Left out of the ledger.")
+    regions: Annotated[
+        tuple[Annotated[str, matching(r"[a-z]{2,3}(-[a-z]+)+-[0-9]+", 'must be a region such as "eu-west-1"')], ...],
+        AfterValidator(distinct),
+    ] = Field(default=(), description="Regions to observe. Empty: every region that is enabled in the account.")
+    home_region: Annotated[str, matching(r"[a-z]{2,3}(-[a-z]+)+-[0-9]+", 'must be a region such as "us-east-1"')] = (
+        Field(default="us-east-1", description="Region where account-wide services are asked.")
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AwsAccount:
+        if self.role_arn and self.role_arn.split(":")[4] != self.account:
+            raise ValueError(f"role_arn is a role of another account than {self.account}; name a role of this one")
+        if self.external_id and not self.role_arn:
+            raise ValueError("external_id does nothing without role_arn; name the role or remove it")
+        return self
+
+    def record(self) -> dict[str, Any]:
+        return {**super().record(), "external_id": bool(self.external_id)}
+
+
+class Checks(Table):
+    """Checks of others. Each runs with the collector's cloud credentials, so each is named here or not loaded."""
+
+    folders: tuple[InFolder, ...] = Field(default=(), description="Folders of check files.")
+    entry_points: Annotated[tuple[Text, ...], AfterValidator(distinct)] = Field(
+        default=(), description="Names in the entry-point group `collector.checks` of installed distributions."
+    )
+
+
+class Schedule(Table):
+    """When the collector works. How often a control is tested is its cadence in the control file."""
+
+    grace: Duration = Field(
+        default=Seconds(900), description="How late a run may start before its slot counts as late."
+    )
+    run_seconds_max: Annotated[Whole, Field(ge=1, le=86_400)] = Field(
+        default=1800, description="Seconds after which a run stops asking; what it did not read is undetermined."
+    )
+    heartbeat: Duration = Field(
+        default=Seconds(3600), description="How often the collector writes down that it is alive."
+    )
+    checkpoint: Duration = Field(default=Seconds(3600), description="How often the ledger's head is signed.")
+
+
+class Web(Table):
+    """Health, readiness and metrics over HTTP. Serves no evidence."""
+
+    listen: Annotated[str, AfterValidator(_listen)] = Field(
+        default="127.0.0.1:8321", description="`host:port` to listen on; empty for off. In a container: `0.0.0.0:8321`."
+    )
+
+
+class Log(Table):
+    """The collector's own log, on standard error."""
+
+    format: Literal["console", "json"] = Field(default="console", description="For people or for machines.")
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least that is said.")
+
+
+class Webhook(Table):
+    """A receiver of signed JSON over HTTP; how to verify the signature is in `collector/alert/webhook.py`."""
+
+    url: Annotated[str, AfterValidator(_url)] = Field(description="Where to send. Redirects are not followed.")
+    secret_env: Variable | None = Field(
+        default=None, description="Environment variable that holds the signing secret. This or `secret_file`."
+    )
+    secret_file: InFolder | None = Field(default=None, description="File that holds the signing secret.")
+    timeout: Duration = Field(default=Seconds(10), description="How long to wait for the receiver.")
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> Webhook:
+        if (self.secret_env is None) == (self.secret_file is None):
+            raise ValueError("needs exactly one of secret_env and secret_file, so that the receiver can trust it")
+        return self
+
+    def secret(self, environ: Mapping[str, str]) -> bytes:
+        """The signing secret. Raises ConfigError when it is not there or too short."""
+        found = _secret(self.secret_env, self.secret_file, environ).encode()
+        if len(found) < SECRET_BYTES_MIN:
+            where = self.secret_env or self.secret_file
+            raise ConfigError(f"{where}: the secret has fewer than {SECRET_BYTES_MIN} bytes; make a longer one")
+        return found
+
+    def record(self) -> dict[str, Any]:
+        parts = urlsplit(self.url)  # the path and the query of a webhook are often its password
+        port = f":{parts.port}" if parts.port else ""
+        return {"host": f"{parts.scheme}://{parts.hostname}{port}", "timeout": tomlfile.duration_text(self.timeout)}
+
+
+class Email(Table):
+    """Addresses that are written to over SMTP."""
+
+    host: Text = Field(description="The mail server.")
+    port: Annotated[Whole, Field(ge=1, le=65_535)] = Field(description="Commonly 587 for starttls, 465 for tls.")
+    sender: Mailbox = Field(alias="from", description="Address that the messages come from.")
+    to: Annotated[tuple[Mailbox, ...], Field(min_length=1), AfterValidator(distinct)] = Field(
+        description="Addresses that the messages go to."
+    )
+    tls: Literal["none", "starttls", "tls"] = Field(
+        default="starttls", description="How the connection is protected. Certificates are always verified."
+    )
+    username: str = Field(default="", description="Name to log in with. Empty: no login.")
+    password_env: Variable | None = Field(
+        default=None, description="Environment variable that holds the password. This or `password_file`."
+    )
+    password_file: InFolder | None = Field(default=None, description="File that holds the password.")
+    timeout: Duration = Field(default=Seconds(20), description="How long to wait for the mail server.")
+
+    @model_validator(mode="after")
+    def _login(self) -> Email:
+        given = (self.password_env is not None) + (self.password_file is not None)
+        if given != (1 if self.username else 0):
+            raise ValueError("username goes with exactly one of password_env and password_file; name both or none")
+        if self.username and self.tls == "none":
+            raise ValueError('a password is not sent in the clear; set tls to "starttls" or "tls"')
+        return self
+
+    def password(self, environ: Mapping[str, str]) -> str:
+        """The password, "" without a username. Raises ConfigError when it is not there."""
+        return _secret(self.password_env, self.password_file, environ) if self.username else ""
+
+    def record(self) -> dict[str, Any]:
+        return {"host": self.host, "port": self.port, "from": self.sender, "to": list(self.to), "tls": self.tls}
+
+
+class Alerts(Table):
+    """The channels that alerts go over. A name stands for one channel, whatever its kind."""
+
+    webhook: Mapping[Name, Webhook] = Field(default={}, description="Signed webhooks by name.")
+    email: Mapping[Name, Email] = Field(default={}, description="E-mail channels by name.")
+
+    @model_validator(mode="after")
+    def _one_name(self) -> Alerts:
+        for name in self.webhook:
+            if name in self.email:
+                raise ValueError(f"{name!r} is a webhook and an e-mail channel; rename one")
+        return self
+
+    def names(self) -> tuple[str, ...]:
+        """All channels, in the order of the file: webhooks, then e-mail."""
+        return (*self.webhook, *self.email)
+
+
+class Match(Table):
+    """What an alert must be for a route to take it. A key that is left out matches everything."""
+
+    family: Text | None = Field(default=None, description="Family of the check: `mfa`.")
+    owner: Text | None = Field(default=None, description="Owner of the control.")
+    control: Text | None = Field(default=None, description="Id of the control.")
+    scope: ScopeText | None = Field(default=None, description="A scope and everything below it: `aws/123456789012`.")
+    cause: Literal["failed", "blind", "missed"] | None = Field(
+        default=None, description="A subject failed, could not be seen, or a slot was missed."
+    )
+
+
+class Route(Table):
+    """Who is told. The first route that matches wins; an alert that none matches goes over every channel."""
+
+    match: Match = Field(default=Match(), description="What the route takes. Empty: everything.")
+    channels: Annotated[tuple[Name, ...], AfterValidator(distinct)] = Field(
+        description="Names of channels. Empty: the alert is written down and nobody is told."
+    )
+
+
+class Window(Table):
+    """An observation window. Half-open: `start` belongs to it, `end` is the first moment that does not."""
+
+    start: Annotated[date, PlainValidator(_day_or_time)] = Field(
+        description="First day or moment, without quotes: `2026-01-01`."
+    )
+    end: Annotated[date, PlainValidator(_day_or_time)] = Field(
+        description="First day or moment after the window: a window over June ends on `2026-07-01`."
+    )
+    zone: Annotated[str, AfterValidator(_zone)] = Field(
+        default="UTC", description="IANA time zone in which days begin: `Europe/Berlin`."
+    )
+    criteria: Criteria = Field(description="Trust Services Criteria that the window covers.", min_length=1)
+    scopes: Annotated[tuple[ScopeText, ...], AfterValidator(distinct)] = Field(
+        default=(), description="Scopes that it covers: `aws/123456789012`. Empty: all."
+    )
+
+    @model_validator(mode="after")
+    def _forward(self) -> Window:
+        if self.since >= self.until:
+            raise ValueError("end is not after start; end is the first moment that is no longer in the window")
+        return self
+
+    @property
+    def since(self) -> datetime:
+        """The first moment, in UTC."""
+        return _utc(self.start, self.zone)
+
+    @property
+    def until(self) -> datetime:
+        """The first moment after, in UTC."""
+        return _utc(self.end, self.zone)
+
+
+def _utc(value: date, zone: str) -> datetime:
+    found = value if isinstance(value, datetime) else datetime.combine(value, time())
+    if found.tzinfo is None:
+        found = found.replace(tzinfo=ZoneInfo(zone))
+    return found.astimezone(UTC)
+
+
+class Settings(Table):
+    """The whole file."""
+
+    collector: Collector = Field(description="Who and where.")
+    aws: tuple[AwsAccount, ...] = Field(default=(), description="Accounts.")
+    checks: Checks = Field(default=Checks(), description="Checks of others.")
+    schedule: Schedule = Field(default=Schedule(), description="When.")
+    web: Web = Field(default=Web(), description="HTTP.")
+    log: Log = Field(default=Log(), description="Log.")
+    alerts: Alerts = Field(default=Alerts(), description="Channels.")
+    route: tuple[Route, ...] = Field(default=(), description="Who is told.")
+    windows: Mapping[Name, Window] = Field(default={}, description="Observation windows by name.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        accounts = [account.account for account in self.aws]
+        for account in accounts:
+            if accounts.count(account) > 1:
+                raise ValueError(f"[[aws]] names account {account} twice; remove one")
+        known = self.alerts.names()
+        for number, route in enumerate(self.route, 1):
+            for channel in route.channels:
+                if channel not in known:
+                    raise ValueError(
+                        f"[[route]] number {number} names the channel {channel!r}; {nearest(channel, known)}"
+                    )
+        return self
+
+
+# --- reading the file ---
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Settings:
+    """The settings of a file, with the overrides of the environment. Raises ConfigError with one sentence."""
+    raw = tomlfile.read(path, "write one with `collector init`")
+    sources = _override(raw, environ)
+    context = {"folder": path.resolve().parent}
+    return tomlfile.parse(Settings, raw, str(path), context=context, sources=sources)
+
+
+def _override(raw: dict[str, Any], environ: Mapping[str, str]) -> dict[tuple[int | str, ...], str]:
+    """Puts ``COLLECTOR_SECTION__KEY`` into the raw tables; answers which variable gave which value."""
+    known = overridable()
+    sources: dict[tuple[int | str, ...], str] = {}
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or "__" not in name:
+            continue  # COLLECTOR_SERVICE_HOST and the like are Kubernetes' own
+        if name not in known:
+            raise ConfigError(f"the environment sets {name}, which overrides no key; {nearest(name, known)}")
+        section, key, kind = known[name]
+        table = raw.setdefault(section, {})
+        if not isinstance(table, dict):
+            continue  # not a table at all: the model says so
+        text = environ[name]
+        table[key] = int(text) if kind is int and re.fullmatch(r"-?[0-9]{1,15}", text) else text
+        sources[(section, key)] = f"environment variable {name}"
+    return sources
+
+
+def overridable() -> dict[str, tuple[str, str, Any]]:
+    """Section, key and type of every environment variable that overrides something: the single values of a section."""
+    found: dict[str, tuple[str, str, Any]] = {}
+    for section, holder in Settings.model_fields.items():
+        model = holder.annotation
+        if isinstance(model, type) and issubclass(model, Table):
+            for key, field in model.model_fields.items():
+                if tomlfile.is_scalar(field.annotation):
+                    found[f"{PREFIX}{section}__{key}".upper()] = (section, key, field.annotation)
+    return found
+
+
+def _secret(variable: str | None, file: Path | None, environ: Mapping[str, str]) -> str:
+    if variable is not None:
+        if not environ.get(variable):
+            raise ConfigError(f"the environment variable {variable}, which holds a secret, is not set; set it")
+        return environ[variable]
+    if file is None:
+        raise ConfigError("no secret is configured; name an environment variable or a file")
+    try:
+        text = file.read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: the secret cannot be read: {type(error).__name__}") from error
+    if not text:
+        raise ConfigError(f"{file}: the file of a secret is empty; write the secret into it")
+    return text
+
+
+# --- the reference page ---
+
+_HEADERS = {
+    "aws": "[[aws]]",
+    "alerts.webhook": "[alerts.webhook.NAME]",
+    "alerts.email": "[alerts.email.NAME]",
+    "route": "[[route]]",
+    "route.match": "[[route]] match = { ... }",
+    "windows": "[windows.NAME]",
+}
+
+
+def reference() -> str:
+    """The configuration file as a Markdown page, made from the models above."""
+    names = "\n".join(f"* `{name}`" for name in overridable())
+    return (
+        "# The configuration file\n\n"
+        "One TOML file. Relative paths are relative to it. A duration is a whole number and one of `s`, `m`, `h`, `d`: "
+        '`"15m"`. An unknown key is refused. No secret is ever written in it: name a variable or a file that holds it.'
+        f"\n\n{tomlfile.reference(Settings, _HEADERS)}\n\n## Environment\n\n"
+        f"A variable that is set wins over the file. These are known:\n\n{names}\n"
+    )

@@ -1,0 +1,202 @@
+"""The operator's control file: what the entity says it does, who owns it, which checks test it. Makes no verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+from pydantic import AfterValidator, Field
+
+from collector import tomlfile
+from collector.check import AnyCheck, Stage, limits_record, limits_with
+from collector.config import Criteria
+from collector.errors import ConfigError
+from collector.tomlfile import Duration, Name, Seconds, Table, Text, Whole, distinct, matching, nearest
+
+CADENCE_SECONDS_MIN = 300  # the providers' own reports are older than that
+CADENCE_SECONDS_MAX = 31 * 86_400
+
+
+class HoldsCheck(Protocol):
+    """What of ``collector.registry.Registered`` is used here."""
+
+    @property
+    def check(self) -> AnyCheck: ...
+
+
+class KnowsChecks(Protocol):
+    """What of ``collector.registry.Registry`` is used here."""
+
+    def get(self, id: str) -> HoldsCheck | None: ...
+
+    def __iter__(self) -> Iterator[HoldsCheck]: ...
+
+
+@dataclass(frozen=True)
+class Control:
+    """What the entity says it does. Without checks it is evidenced elsewhere, and exports say so."""
+
+    id: str
+    title: str
+    owner: str
+    criteria: tuple[str, ...]
+    checks: tuple[str, ...]
+    cadence_s: int
+    limits: Mapping[str, Mapping[str, int]]  # by check, only what the operator set
+    channels: tuple[str, ...] | None  # None: the routes of the configuration decide
+
+
+class Controls:
+    """All controls, in the order of the file, and what they ask of each check."""
+
+    def __init__(self, controls: Iterable[Control], limits: Mapping[str, Any]) -> None:
+        self._by_id = {control.id: control for control in controls}
+        self._limits = dict(limits)
+        self._by_check: dict[str, tuple[Control, ...]] = {}
+        for control in self._by_id.values():
+            for check in control.checks:
+                self._by_check[check] = (*self._by_check.get(check, ()), control)
+
+    def __iter__(self) -> Iterator[Control]:
+        return iter(self._by_id.values())
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._by_id
+
+    def __getitem__(self, id: str) -> Control:
+        return self._by_id[id]
+
+    @property
+    def enabled(self) -> tuple[str, ...]:
+        """The ids of the checks that any control names, sorted."""
+        return tuple(sorted(self._by_check))
+
+    def controls_of(self, check: str) -> tuple[Control, ...]:
+        """The controls that a check tests, in the order of the file; none when it is not enabled."""
+        return self._by_check.get(check, ())
+
+    def cadence_of(self, check: str) -> int:
+        """Every how many seconds an enabled check runs: the shortest cadence of its controls. Raises KeyError."""
+        return min(control.cadence_s for control in self._by_check[check])
+
+    def limits_of(self, check: str) -> Any:
+        """The limits of an enabled check with the operator's numbers; None when it has none. Raises KeyError."""
+        return self._limits[check]
+
+    def record(self) -> dict[str, Any]:
+        """The controls as they are written into the ledger, with the limits in force."""
+        return {
+            control.id: {
+                "title": control.title,
+                "owner": control.owner,
+                "criteria": list(control.criteria),
+                "checks": list(control.checks),
+                "cadence_s": control.cadence_s,
+                "limits": {check: found for check in control.checks if (found := limits_record(self._limits[check]))},
+                "channels": None if control.channels is None else list(control.channels),
+            }
+            for control in self
+        }
+
+
+# --- the file ---
+
+
+def _cadence(seconds: Seconds) -> Seconds:
+    if not CADENCE_SECONDS_MIN <= seconds <= CADENCE_SECONDS_MAX:
+        least, most = (tomlfile.duration_text(bound) for bound in (CADENCE_SECONDS_MIN, CADENCE_SECONDS_MAX))
+        raise ValueError(f"must be from {least} to {most}")
+    return seconds
+
+
+class ControlTable(Table):
+    """What the entity says it does. `ID` is its name for ever: findings, alerts and exports carry it."""
+
+    title: Text = Field(description="What is true when the control operates, in one sentence.")
+    owner: Text = Field(description="Who answers for it: a team or a person. Alerts can be routed by it.")
+    criteria: Criteria = Field(min_length=1, description="Trust Services Criteria that it serves: `CC6.1`.")
+    checks: Annotated[tuple[Text, ...], AfterValidator(distinct)] = Field(
+        default=(), description="Ids of the checks that test it. Empty: it is evidenced elsewhere, and exports say so."
+    )
+    cadence: Annotated[Duration, AfterValidator(_cadence)] = Field(
+        default=Seconds(3600),
+        description="How often its checks run. A check of two controls runs as often as the more demanding one says.",
+    )
+    limits: Mapping[str, Mapping[str, Whole]] = Field(
+        default={}, description="Limits of its checks: `{ check-id = { name = number } }`. Left out: the check's own."
+    )
+    channels: Annotated[tuple[Name, ...], AfterValidator(distinct)] | None = Field(
+        default=None, description="Channels that its alerts go over, whatever the routes say. Left out: the routes."
+    )
+
+
+ControlId = Annotated[
+    str,
+    matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "a control's id is made of letters, digits, full stops and hyphens"),
+]
+
+
+class ControlFile(Table):
+    """The whole file."""
+
+    controls: Mapping[ControlId, ControlTable] = Field(description="At least one [controls.ID].", min_length=1)
+
+
+def load(path: Path, registry: KnowsChecks) -> Controls:
+    """The controls of a file. Raises ConfigError with one sentence.
+
+    Refused are unknown and retired checks, unknown criteria, limits that a check does not have, and two controls that
+    set different limits for one check: a check gives one verdict.
+    """
+    raw = tomlfile.read(path, "write one with `collector init`")
+    tables = tomlfile.parse(ControlFile, raw, str(path)).controls
+    controls = [
+        Control(id, table.title, table.owner, table.criteria, table.checks, table.cadence, table.limits, table.channels)
+        for id, table in tables.items()
+    ]
+    limits: dict[str, Any] = {}
+    set_by: dict[str, str] = {}
+    for control in controls:
+        where = f"{path}: [controls.{control.id}]"
+        for id in control.limits:
+            if id not in control.checks:
+                raise ConfigError(f"{where} limits {id!r}, which is none of its checks; {nearest(id, control.checks)}")
+        for id in control.checks:
+            check = _known(registry, id, where)
+            if id not in control.limits:
+                limits.setdefault(id, check.limits)
+                continue
+            try:
+                found = limits_with(check, control.limits[id])
+            except ConfigError as error:
+                raise ConfigError(f"{where}: {error}") from error
+            if id in set_by and limits[id] != found:
+                raise ConfigError(f"{where} sets other limits for {id} than [controls.{set_by[id]}]; make them agree")
+            limits[id] = found
+            set_by[id] = control.id
+    return Controls(controls, limits)
+
+
+def _known(registry: KnowsChecks, id: str, where: str) -> AnyCheck:
+    found = registry.get(id)
+    if found is None:
+        known = [item.check.id for item in registry]
+        raise ConfigError(f"{where} names the check {id!r}, which is not there; {nearest(id, known)}")
+    if found.check.stage is Stage.RETIRED:
+        raise ConfigError(f"{where} names the check {id!r}, which is retired; remove it")
+    return found.check
+
+
+def reference() -> str:
+    """The control file as a Markdown page, made from the models above."""
+    return (
+        "# The control file\n\n"
+        "One TOML file. Each control is a table of its own, and binds checks to criteria and to an owner. A check that "
+        "no control names is not run."
+        f"\n\n{tomlfile.reference(ControlFile, {'controls': '[controls.ID]'})}\n"
+    )
