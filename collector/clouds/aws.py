@@ -410,7 +410,7 @@ class Edge:
                 code,
                 str(error.response.get("Error", {}).get("Message") or ""),
                 status=status,
-                request_id=str(meta.get("RequestId") or ""),
+                request_id=_request_id(meta),
                 date=str(headers.get("date") or ""),
             )
             return answer, _seconds(headers.get("retry-after"))
@@ -444,12 +444,17 @@ class Edge:
             started=now,
             duration_ms=0,
             status=int(meta.get("HTTPStatusCode") or 0),
-            request_id=str(meta.get("RequestId") or ""),
+            request_id=_request_id(meta),
             date=str(meta.get("HTTPHeaders", {}).get("date") or ""),
             as_of=str(body.get("GeneratedTime") or ""),
             host="" if host == _endpoint(service, region) else host,
             token=token or None,
         )
+
+
+def _request_id(meta: Mapping[str, Any]) -> str:
+    headers = meta.get("HTTPHeaders", {})
+    return str(meta.get("RequestId") or headers.get("x-amzn-requestid") or headers.get("x-amz-request-id") or "")
 
 
 def _seconds(value: Any) -> float:

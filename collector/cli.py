@@ -1,0 +1,719 @@
+"""The command line: the only place that prints or exits. Every command is a thin layer over a room below."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from enum import IntEnum
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from collector import __version__, canonical, controls, daemon, errors, logs, policy
+from collector import config as config_file
+from collector.check import doc_of, limits_record, section_of, title_of
+from collector.clouds.transcript import Transcript
+from collector.collect import Task, collect
+from collector.config import Settings
+from collector.controls import Controls
+from collector.export import package, read
+from collector.export.dossier import Dossier
+from collector.ledger import verify as verifier
+from collector.ledger.entry import Draft, Kind
+from collector.ledger.store import Ledger
+from collector.model import CheckRun, Scope, State
+from collector.operation import Sealed
+from collector.registry import Registry
+from collector.window.findings import Finding
+from collector.window.slots import Slot, SlotState
+
+
+class Exit(IntEnum):
+    """What the process says when it ends. Documented in docs/reference/cli.md."""
+
+    FINE = 0
+    DEVIATIONS = 1  # observed, and something is not satisfied
+    USAGE = 2  # the command, the configuration or the database cannot be used as it stands
+    BLIND = 3  # something could not be observed
+    BROKEN = 4  # evidence does not verify
+
+
+app = typer.Typer(
+    name="collector",
+    help="Asks AWS how your controls really are, keeps the answers as dated, tamper-evident evidence, and proves for "
+    "any observation window where the controls operated, where they did not, and where nobody looked.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+checks_app = typer.Typer(help="The checks that there are.", no_args_is_help=True)
+window_app = typer.Typer(help="The observation windows of the configuration.", no_args_is_help=True)
+db_app = typer.Typer(help="The ledger's database.", no_args_is_help=True)
+app.add_typer(checks_app, name="checks")
+app.add_typer(window_app, name="window")
+app.add_typer(db_app, name="db")
+
+ConfigOption = Annotated[
+    Path,
+    typer.Option("--config", "-c", envvar="COLLECTOR_CONFIG", help="The configuration file.", show_default=True),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+DEFAULT_CONFIG = Path("collector.toml")
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+# --- how errors leave ---
+
+
+def exit_for(error: errors.CollectorError) -> Exit:
+    """The exit code of an error of ours."""
+    if isinstance(error, errors.LedgerBroken):
+        return Exit.BROKEN
+    if isinstance(error, errors.CannotObserve):
+        return Exit.BLIND
+    return Exit.USAGE
+
+
+def main() -> None:
+    """The entry point: errors of ours become one sentence and an exit code; anything else is a fault of ours."""
+    try:
+        app()
+    except errors.CollectorError as error:
+        _die(str(error), exit_for(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(Exit.FINE) from None
+    except KeyboardInterrupt:
+        _die("interrupted", Exit.USAGE)
+
+
+def _die(words: str, code: Exit) -> NoReturn:
+    err.print(f"collector: {words}", markup=False)
+    raise SystemExit(code)
+
+
+def _settings(path: Path) -> Settings:
+    settings = config_file.load(path, os.environ)
+    logs.configure(settings.log.format, settings.log.level)
+    return settings
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+@contextmanager
+def progress(words: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, nothing elsewhere. Call what it yields with (done, of how many)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as bar:
+        task = bar.add_task(words, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _version(value: bool) -> None:
+    if value:
+        out.print(f"collector {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    # Library code logs through structlog; until a configuration says otherwise, only warnings are of interest.
+    logs.configure("console", "warning")
+
+
+# --- setting up ---
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path(),
+    account: Annotated[str, typer.Option(help="AWS account id; asked from the credentials found when left out.")] = "",
+    profile: Annotated[str, typer.Option(help="Profile of the AWS configuration to use.")] = "",
+    origin: Annotated[str, typer.Option(help="Name of the ledger, host/tenant, fixed for ever.")] = "",
+) -> None:
+    """Write collector.toml and controls.toml from the credentials found. Overwrites nothing."""
+    targets = {name: folder / name for name in ("collector.toml", "controls.toml")}
+    for path in targets.values():
+        if path.exists():
+            raise errors.ConfigError(f"{path} is already there; it was not touched")
+    if not account:
+        account = _account_of(profile)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = starter("collector.toml").replace("123456789012", account)
+    text = text.replace("evidence.example.com/production", origin or f"collector.local/aws-{account}")
+    if profile:
+        text = text.replace(f'account = "{account}"', f'account = "{account}"\nprofile = "{profile}"')
+    targets["collector.toml"].write_text(text)
+    targets["controls.toml"].write_text(starter("controls.toml"))
+    config_file.load(targets["collector.toml"], {})
+    out.print(f"Wrote {targets['collector.toml']} for account {account} and {targets['controls.toml']}.")
+    out.print(f"Next: collector preflight --config {targets['collector.toml']}")
+
+
+def starter(name: str) -> str:
+    """A file that ships as a beginning."""
+    return resources.files("collector.starter").joinpath(name).read_text("utf-8")
+
+
+def _account_of(profile: str) -> str:
+    """The account that the credentials belong to. Raises Denied when there are none or they are refused."""
+    import botocore.exceptions
+    import botocore.session
+
+    try:
+        session = botocore.session.Session(profile=profile or None)
+        answer = session.create_client("sts", region_name="us-east-1").get_caller_identity()
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        raise errors.Denied(
+            f"the AWS account could not be asked from the credentials found ({error}); set AWS_PROFILE or the like, "
+            "or name the account: collector init --account 123456789012"
+        ) from error
+    return str(answer["Account"])
+
+
+@app.command()
+def preflight(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Ask everything once, keep nothing: which checks would be blind, and why."""
+    settings = _settings(config)
+    registry = daemon.load_registry(settings)
+    bound = controls.load(settings.collector.controls, registry)
+    clouds = daemon.directory(settings)
+    rows: list[dict[str, Any]] = []
+    for account in settings.aws:
+        transcript, reference = Transcript(), daemon.utc_now()
+        handle = clouds.open(account, transcript, reference)
+        principal = handle.identity()
+        regions = sorted(account.regions or handle.regions())
+        out_line = f"aws/{account.account}: {principal}, {len(regions)} region(s): {', '.join(regions)}"
+        if not as_json:
+            out.print(out_line, markup=False)
+        tasks = [
+            Task(
+                check,
+                Scope("aws", account.account, name),
+                handle.in_region(name) if name else handle,
+                bound.limits_of(id),
+            )
+            for id in bound.enabled
+            if (check := registry[id].check).cloud == "aws"
+            for name in (regions if check.regional else [""])
+        ]
+        rows += [_preflight_row(registry, run) for run in collect(tasks, daemon.utc_now)]
+    blind = [row for row in rows if row["blind"]]
+    if as_json:
+        _print_json(rows)
+    elif blind:
+        table = _table("These would be blind", "check", "scope", "why", "needs")
+        for row in blind:
+            table.add_row(row["check"], row["scope"], row["blind"], ", ".join(row["permissions"]))
+        out.print(table)
+        out.print("Grant what is missing: collector policy aws prints the least-privilege policy.")
+    else:
+        out.print(f"All {len(rows)} check runs can see their whole population.")
+    raise typer.Exit(Exit.BLIND if blind else Exit.FINE)
+
+
+def _preflight_row(registry: Registry, run: CheckRun) -> dict[str, Any]:
+    unseen = [o.verdict.reason for o in run.observations if o.verdict.state is State.UNDETERMINED]
+    return {
+        "check": run.check,
+        "scope": str(run.scope),
+        "population": run.population,
+        "blind": run.reason or (f"{len(unseen)} subjects: {unseen[0]}" if unseen else ""),
+        "permissions": list(registry[run.check].check.permissions),
+    }
+
+
+@app.command("policy")
+def policy_command(
+    cloud: Annotated[str, typer.Argument(help="aws (azure and gcp come with those clouds).")],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Print the least-privilege policy for exactly the checks that are enabled (all, without a configuration)."""
+    if cloud != "aws":
+        raise errors.ConfigError(f"no policy for {cloud!r} in this version; known: aws")
+    if config.exists():
+        settings = _settings(config)
+        registry = daemon.load_registry(settings)
+        enabled = controls.load(settings.collector.controls, registry).enabled
+    else:
+        registry = daemon.shipped()
+        enabled = tuple(item.check.id for item in registry)
+    _print_json(policy.aws_policy([registry[id].check for id in enabled if registry[id].check.cloud == cloud]))
+
+
+# --- observing ---
+
+
+@app.command()
+def once(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Collect now, seal what was seen, and say how every control is."""
+    with daemon.opened(_settings(config)) as operation:
+        operation.announce()
+        sealed: list[Sealed] = []
+        for account in operation.accounts:
+            with progress(f"asking aws/{account.account}"):
+                found = operation.observe(account, None)
+            if found is not None:
+                sealed.append(found)
+        operation.checkpoint()
+        runs = [run for item in sealed for run in item.runs]
+        code = _exit_of_runs(runs)
+        if as_json:
+            _print_json([_run_record(run) for run in runs])
+        else:
+            _print_runs(runs)
+            exchanges = sum(item.exchanges for item in sealed)
+            out.print(f"{exchanges} exchanges sealed; the ledger has {operation.ledger.size()} entries.")
+    raise typer.Exit(code)
+
+
+def _exit_of_runs(runs: Sequence[CheckRun]) -> Exit:
+    counts = [run.counts() for run in runs]
+    if any(run.population is None for run in runs) or any(count["undetermined"] for count in counts):
+        return Exit.BLIND
+    return Exit.DEVIATIONS if any(count["not-satisfied"] for count in counts) else Exit.FINE
+
+
+def _run_record(run: CheckRun) -> dict[str, Any]:
+    return {
+        "check": run.check,
+        "scope": str(run.scope),
+        "population": run.population,
+        "states": run.counts() if run.population is not None else {},
+        "reason": run.reason,
+        "failure": run.failure,
+        "not_satisfied": [
+            {"subject": o.subject, "reason": o.verdict.reason}
+            for o in run.observations
+            if o.verdict.state is State.NOT_SATISFIED
+        ],
+        "undetermined": [
+            {"subject": o.subject, "reason": o.verdict.reason}
+            for o in run.observations
+            if o.verdict.state is State.UNDETERMINED
+        ],
+    }
+
+
+def _print_runs(runs: Sequence[CheckRun]) -> None:
+    table = _table("", "check", "scope", "population", "satisfied", "not satisfied", "n/a", "undetermined")
+    for run in sorted(runs, key=lambda r: (r.check, r.scope)):
+        if run.population is None:
+            table.add_row(run.check, str(run.scope), "unknown", "", "", "", run.reason)
+            continue
+        count = run.counts()
+        table.add_row(
+            run.check,
+            str(run.scope),
+            str(run.population),
+            str(count["satisfied"]),
+            str(count["not-satisfied"]),
+            str(count["not-applicable"]),
+            str(count["undetermined"]),
+        )
+    out.print(table)
+    for run in runs:
+        for o in run.observations:
+            if o.verdict.state in (State.NOT_SATISFIED, State.UNDETERMINED):
+                out.print(f"{o.verdict.state.value}: {run.check}: {o.subject} {o.verdict.reason}", markup=False)
+
+
+@app.command()
+def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """The daemon: plan, observe, seal, alert, until SIGTERM."""
+    raise typer.Exit(daemon.run(_settings(config)))
+
+
+@app.command()
+def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """How every control was when it was last looked at."""
+    settings = _settings(config)
+    registry = daemon.load_registry(settings)
+    bound = controls.load(settings.collector.controls, registry)
+    with _reading(settings) as ledger:
+        rows = _status_rows(bound, ledger)
+    if as_json:
+        _print_json(rows)
+    else:
+        table = _table(
+            "", "control", "title", "owner", "state", "subjects", "not satisfied", "undetermined", "last looked at"
+        )
+        for row in rows:
+            table.add_row(
+                row["control"],
+                row["title"],
+                row["owner"],
+                row["state"],
+                str(row["subjects"]),
+                str(row["not_satisfied"]),
+                str(row["undetermined"]),
+                row["last"] or "never",
+            )
+        out.print(table)
+    states = {row["state"] for row in rows}
+    if states & {"undetermined", "never looked at"}:
+        raise typer.Exit(Exit.BLIND)
+    raise typer.Exit(Exit.DEVIATIONS if "not-satisfied" in states else Exit.FINE)
+
+
+def _status_rows(bound: Controls, ledger: Ledger) -> list[dict[str, Any]]:
+    latest = list(ledger.projection.status())
+    rows: list[dict[str, Any]] = []
+    for control in bound:
+        mine = [row for row in latest if row.check in control.checks]
+        total = {state.value: sum(row.states.get(state.value, 0) for row in mine) for state in State}
+        blind = [row for row in mine if row.population is None]
+        if not control.checks:
+            state = "evidenced elsewhere"
+        elif not mine:
+            state = "never looked at"
+        elif total["not-satisfied"]:
+            state = State.NOT_SATISFIED.value
+        elif blind or total["undetermined"]:
+            state = State.UNDETERMINED.value
+        else:
+            state = State.SATISFIED.value
+        rows.append(
+            {
+                "control": control.id,
+                "title": control.title,
+                "owner": control.owner,
+                "criteria": list(control.criteria),
+                "checks": list(control.checks),
+                "state": state,
+                "subjects": sum(total.values()),
+                "not_satisfied": total["not-satisfied"],
+                "undetermined": total["undetermined"],
+                "without_population": [f"{row.check} over {row.scope}" for row in blind],
+                "last": canonical.stamp(max(row.finished for row in mine)) if mine else None,
+            }
+        )
+    return rows
+
+
+@contextmanager
+def _reading(settings: Settings) -> Iterator[Ledger]:
+    ledger = daemon.open_ledger(settings)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+# --- checks ---
+
+
+@checks_app.command("list")
+def checks_list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Every check, by family. Needs no configuration."""
+    registry = daemon.load_registry(_settings(config)) if config.exists() else daemon.shipped()
+    rows = [_check_record(registry, item.check.id) for item in registry]
+    if as_json:
+        _print_json(rows)
+        return
+    table = _table("", "id", "family", "criteria", "title")
+    for row in sorted(rows, key=lambda r: (r["family"], r["id"])):
+        table.add_row(row["id"], row["family"], " ".join(row["criteria"]), row["title"])
+    out.print(table)
+    out.print(f"{len(rows)} checks. Read one: collector checks show ID")
+
+
+def _check_record(registry: Registry, id: str) -> dict[str, Any]:
+    item = registry[id]
+    check = item.check
+    return {
+        "id": id,
+        "title": title_of(check),
+        "family": check.family.value,
+        "criteria": list(check.criteria),
+        "permissions": list(check.permissions),
+        "see": list(check.see),
+        "stage": check.stage.value,
+        "version": check.version,
+        "regional": check.regional,
+        "limits": limits_record(check.limits),
+        "code": item.code,
+        "origin": item.origin,
+    }
+
+
+@checks_app.command("show")
+def checks_show(
+    id: Annotated[str, typer.Argument(metavar="ID", help="The id of a check.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """One check in full: why, remedy, what it reads, how it judges examples."""
+    registry = daemon.load_registry(_settings(config)) if config.exists() else daemon.shipped()
+    if id not in registry:
+        from difflib import get_close_matches
+
+        near = get_close_matches(id, [item.check.id for item in registry], 1)
+        raise errors.ConfigError(f"there is no check {id!r}" + (f"; did you mean {near[0]}?" if near else ""))
+    check = registry[id].check
+    if as_json:
+        _print_json(
+            {**_check_record(registry, id), "why": section_of(check, "Why"), "remedy": section_of(check, "Remedy")}
+        )
+        return
+    out.print(f"{id}  (version {check.version}, {check.family.value}, {', '.join(check.criteria)})\n", markup=False)
+    out.print(doc_of(check), markup=False)
+    out.print("\nReads: " + ", ".join(check.permissions), markup=False)
+    if limits := limits_record(check.limits):
+        out.print("Limits: " + ", ".join(f"{name} = {value}" for name, value in limits.items()), markup=False)
+    out.print("\nExamples:")
+    for example in check.examples:
+        verdict = check.judge(example.facts)
+        out.print(f"  {verdict.state.value}: {verdict.reason}\n    {example.facts}", markup=False)
+
+
+# --- windows, export, verify ---
+
+
+@window_app.command("list")
+def window_list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """The windows that the configuration names."""
+    settings = _settings(config)
+    rows = [
+        {"name": name, "since": canonical.stamp(w.since), "until": canonical.stamp(w.until), "zone": w.zone}
+        for name, w in settings.windows.items()
+    ]
+    if as_json:
+        _print_json(rows)
+        return
+    table = _table("", "name", "since", "until", "zone")
+    for row in rows:
+        table.add_row(*row.values())
+    out.print(table)
+
+
+@window_app.command("show")
+def window_show(
+    name: Annotated[str, typer.Argument(help="The name of a window.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Coverage, deviations and findings of one window, up to now."""
+    settings = _settings(config)
+    with _reading(settings) as ledger:
+        dossier = read.read(ledger, settings, name, daemon.utc_now())
+    if as_json:
+        _print_json([finding_record(finding) for finding in dossier.findings])
+    else:
+        out.print(findings_table(dossier))
+    worst = {finding.state for finding in dossier.findings}
+    if State.UNDETERMINED in worst:
+        raise typer.Exit(Exit.BLIND)
+    raise typer.Exit(Exit.DEVIATIONS if State.NOT_SATISFIED in worst else Exit.FINE)
+
+
+def finding_record(finding: Finding) -> dict[str, Any]:
+    """A finding as JSON: durations in whole seconds."""
+    return {
+        "control": finding.control,
+        "state": finding.state.value,
+        "due": finding.due,
+        "covered": finding.covered,
+        "deviations": len(finding.deviations),
+        "longest_gap_s": int(finding.longest_gap.total_seconds()),
+        "words": finding.words,
+    }
+
+
+def findings_table(dossier: Dossier) -> Table:
+    """The controls of a window with what became of them."""
+    table = _table("", "control", "owner", "finding", "slots covered", "exceptions", "longest gap")
+    cards = {card.id: card for card in dossier.controls}
+    for finding in dossier.findings:
+        table.add_row(
+            f"{finding.control} {cards[finding.control].title}",
+            cards[finding.control].owner,
+            f"{finding.state.value}: {finding.words}",
+            f"{finding.covered} of {finding.due}",
+            str(len(finding.deviations)),
+            words_for(finding.longest_gap),
+        )
+    return table
+
+
+def words_for(span: timedelta) -> str:
+    """A duration in the two largest units that matter: "2 d 3 h", "45 min", "none"."""
+    minutes = int(span.total_seconds() // 60)
+    days, hours, rest = minutes // 1440, minutes % 1440 // 60, minutes % 60
+    parts = [f"{count} {unit}" for count, unit in ((days, "d"), (hours, "h"), (rest, "min")) if count]
+    return " ".join(parts[:2]) or "none"
+
+
+@app.command()
+def export(
+    window: Annotated[str, typer.Option("--window", help="The window's name in the configuration.")],
+    target: Annotated[Path, typer.Option("--out", help="The package: a new folder, or a file ending in .zip.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the evidence package of one window: tables, report, raw answers, ledger, verifier."""
+    settings = _settings(config)
+    with _reading(settings) as ledger:
+        info = export_window(settings, ledger, window, target, daemon.utc_now())
+    if as_json:
+        _print_json({"package": str(target), **info})
+    else:
+        out.print(f"{target}: {info['entries']} entries, {info['files']} files. Verify it: collector verify {target}")
+
+
+def export_window(settings: Settings, ledger: Ledger, window: str, target: Path, now: datetime) -> dict[str, Any]:
+    """Signs what there is, writes the package, then writes into the ledger that it was written."""
+    ledger.checkpoint(now)
+    dossier = read.read(ledger, settings, window, now)
+    signer = daemon.signer_of(settings)
+    with progress("writing the package") as step:
+        info = package.write(dossier, ledger, signer, target, step)
+    with ledger.write() as batch:
+        batch.add(Draft(Kind.EXPORT, now, info.fields))
+    ledger.checkpoint(now)
+    return {"entries": dossier.last - dossier.first, "files": info.files, "manifest": info.fields["manifest"]}
+
+
+@app.command("verify")
+def verify_command(
+    package_path: Annotated[Path, typer.Argument(metavar="PACKAGE", help="A folder or a .zip.")],
+    trust: Annotated[
+        Path | None,
+        typer.Option(help="Your own folder with log.vkey and checkpoints: what the package is held against."),
+    ] = None,
+    run_packaged_checks: Annotated[
+        bool,
+        typer.Option(help="Run check sources from the package where the installed version differs: code you trust."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove a package: integrity, continuity, plan coverage, and every verdict again from the raw answers."""
+    arguments = [str(package_path)]
+    if trust is not None:
+        arguments += ["--trust", str(trust)]
+    if run_packaged_checks:
+        arguments += ["--run-packaged-checks"]
+    if as_json:
+        arguments += ["--json"]
+    raise typer.Exit(verifier.main(arguments))
+
+
+# --- the database ---
+
+
+@db_app.command("upgrade")
+def db_upgrade(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Create the database or bring it to this version."""
+    settings = _settings(config)
+    ledger = daemon.open_ledger(settings, create=True)
+    out.print(f"The ledger {ledger.origin} is at this version with {ledger.size()} entries.")
+    ledger.close()
+
+
+@db_app.command("verify")
+def db_verify(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Check every entry, tile, checkpoint and blob. Exits 4 and says where it breaks."""
+    settings = _settings(config)
+    with _reading(settings) as ledger, progress("verifying") as step:
+        found = ledger.verify(step, blobs=True)
+    out.print(f"The ledger verifies: {found}")
+
+
+@db_app.command("rebuild")
+def db_rebuild(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Drop everything that is derived and make it again from the ledger."""
+    settings = _settings(config)
+    with _reading(settings) as ledger, progress("rebuilding") as step:
+        ledger.rebuild(step)
+        size = ledger.size()
+    out.print(f"Rebuilt from {size} entries.")
+
+
+# --- the demo ---
+
+
+@app.command()
+def demo(
+    days: Annotated[int, typer.Option(min=2, max=366, help="Length of the window in days.")] = 30,
+    seed: Annotated[int, typer.Option(help="The story's seed; the same seed tells the same story.")] = 7,
+    target: Annotated[Path, typer.Option("--out", help="A new folder for configuration, ledger and package.")] = Path(
+        "demo-out"
+    ),
+    serve: Annotated[
+        bool,
+        typer.Option("--serve", help="Afterwards keep the cloud and a daemon running, and print how to reach them."),
+    ] = False,
+) -> None:
+    """A simulated AWS account, a whole window in about a minute, then export and verify. Needs no account."""
+    try:
+        from collector.demo import play
+    except ImportError as error:
+        raise errors.ConfigError(
+            f"the demo needs its extra: pip install 'evidence-collector[demo]' ({error})"
+        ) from error
+    with progress(f"living through {days} days") as step:
+        played = play.play(days=days, seed=seed, folder=target, progress=step)
+    try:
+        info = export_window(played.settings, played.ledger, "demo", target / "package", played.now)
+        dossier = read.read(played.ledger, played.settings, "demo", played.now)
+        out.print(findings_table(dossier))
+        out.print(deviations_table(dossier))
+        out.print(gaps_table(dossier))
+        out.print(
+            f"{len(dossier.alerts)} alerts raised, {played.received} received by the webhook on loopback; "
+            f"{info['entries']} ledger entries; {played.slots} account runs in {played.seconds:.0f} s.\n"
+        )
+        out.print(f"Package: {target / 'package'}   (open report.html in a browser, tables.xlsx in Excel)\n")
+        code = verifier.main([str(target / "package")])
+        if serve:
+            played.serve(out.print)
+    finally:
+        played.close()
+    raise typer.Exit(code)
+
+
+def deviations_table(dossier: Dossier) -> Table:
+    """Every exception of a window with how long it lasted."""
+    table = _table("\nExceptions", "check", "subject", "from", "lasted", "what")
+    for d in dossier.deviations:
+        lasted = words_for(d.duration) if d.until else f"{words_for(d.duration)}, still open"
+        table.add_row(d.check, d.subject, f"{d.since:%m-%d %H:%M}", lasted, d.reason)
+    return table
+
+
+def gaps_table(dossier: Dossier) -> Table:
+    """Where nobody looked, one line a reason."""
+    table = _table("\nNobody looked", "slots", "first", "last", "why")
+    by_reason: dict[str, list[Slot]] = {}
+    for slot in dossier.slots:
+        if slot.state in (SlotState.GAP, SlotState.MISSED, SlotState.PARTIAL):
+            by_reason.setdefault(slot.reason, []).append(slot)
+    for reason, slots in sorted(by_reason.items(), key=lambda item: item[1][0].due.at):
+        table.add_row(str(len(slots)), f"{slots[0].due.at:%m-%d %H:%M}", f"{slots[-1].due.at:%m-%d %H:%M}", reason)
+    return table

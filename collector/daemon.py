@@ -1,0 +1,245 @@
+"""Puts the pieces together and keeps them running: start-up, the clock's jobs, signals, health. Judges nothing.
+
+The only room besides cli and demo that names the ``checks`` package.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import structlog
+
+import checks
+from collector import controls as control_file
+from collector import registry as registry_module
+from collector.alert.outbox import Channels, deliver_due, open_channels
+from collector.clouds.directory import AwsSettings, Directory, Limits
+from collector.config import Settings
+from collector.errors import CollectorError
+from collector.ledger.seal import FileSigner
+from collector.ledger.store import Ledger
+from collector.operation import Opener, Operation, Sealed
+from collector.registry import Registry
+from collector.schedule import Schedule
+from collector.web.app import Server
+from collector.web.metrics import Metrics
+
+STOP_SECONDS_MAX = 8  # SIGTERM to exit; containers are killed after 10
+DELIVER_SECONDS = 5
+TICK_SECONDS_STALE = 60
+
+log = structlog.get_logger(__name__)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def shipped() -> Registry:
+    """The checks that ship with the collector, without a configuration."""
+    return registry_module.load([checks])
+
+
+def load_registry(settings: Settings) -> Registry:
+    """Every check that the configuration allows. Raises BadCheck."""
+    return registry_module.load([checks], settings.checks.entry_points, settings.checks.folders)
+
+
+def directory(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Directory:
+    """The clouds of a configuration."""
+    return Directory(clock, Limits(run_seconds=settings.schedule.run_seconds_max))
+
+
+def signer_of(settings: Settings, *, create: bool = False) -> FileSigner:
+    """The key that signs this ledger. Raises ConfigError."""
+    return FileSigner.open(settings.collector.key, settings.collector.origin, create=create)
+
+
+def open_ledger(settings: Settings, *, create: bool = False) -> Ledger:
+    """The ledger of a configuration with its signing key. Raises StoreError, LedgerBroken or ConfigError."""
+    if create:
+        settings.collector.data.mkdir(parents=True, exist_ok=True)
+    signer = signer_of(settings, create=create)
+    return Ledger.open(settings.collector.database, origin=settings.collector.origin, signer=signer, create=create)
+
+
+@contextmanager
+def opened(
+    settings: Settings,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    clouds: Opener | None = None,
+    create: bool = True,
+) -> Iterator[Operation]:
+    """Everything that observing needs, from a configuration; closes the ledger at the end."""
+    registry = load_registry(settings)
+    controls = control_file.load(settings.collector.controls, registry)
+    ledger = open_ledger(settings, create=create)
+    try:
+        yield Operation(settings, controls, registry, ledger, clouds or directory(settings, clock), clock)
+    finally:
+        ledger.close()
+
+
+class Daemon:
+    """The collector as a long-running process."""
+
+    def __init__(self, operation: Operation, channels: Channels, metrics: Metrics) -> None:
+        self.operation = operation
+        self.channels = channels
+        self.metrics = metrics
+        self.schedule = Schedule()
+        self.troubles: dict[str, str] = {}  # what went wrong last, by job; empty when all is well
+        self._working = 0
+        self._idle = threading.Condition()
+        self._ticked = time.monotonic()
+
+    # --- jobs ---
+
+    def start(self) -> None:
+        """Announces, plans, and lets the clock run. Returns at once."""
+        operation = self.operation
+        operation.announce()
+        for account in operation.accounts:
+            operation.plan(account)
+        settings = operation.settings.schedule
+        for account in operation.accounts:
+            name = f"account {account.account}"
+            self.schedule.at_slots(name, self._next_slot(account), self._job(name, self._observe(account)))
+            self.schedule.every(
+                f"plan {account.account}", 3600, self._job(f"plan {account.account}", self._plan(account))
+            )
+        self.schedule.every("heartbeat", settings.heartbeat, self._job("heartbeat", operation.heartbeat))
+        self.schedule.every("checkpoint", settings.checkpoint, self._job("checkpoint", operation.checkpoint))
+        self.schedule.every("deliver", DELIVER_SECONDS, self._job("deliver", self._deliver))
+        self.schedule.start()
+        threading.Thread(target=self._catch_up, name="catch-up", daemon=True).start()
+
+    def _next_slot(self, account: AwsSettings) -> Callable[[datetime], datetime | None]:
+        return lambda after: self.operation.next_slot(account, after)
+
+    def _plan(self, account: AwsSettings) -> Callable[[], object]:
+        return lambda: self.operation.plan(account)
+
+    def _observe(self, account: AwsSettings) -> Callable[[], object]:
+        return lambda: self._note(self.operation.answer_due(account))
+
+    def _catch_up(self) -> None:
+        for account in self.operation.accounts:
+            name = f"account {account.account}"
+            self._job(
+                name, lambda a=account: self._note(self.operation.answer_due(a, "the collector was not running"))
+            )()
+
+    def _deliver(self) -> object:
+        self._ticked = time.monotonic()
+        counts = deliver_due(self.operation.ledger, self.channels, self.operation.clock())
+        self.metrics.delivered(counts)
+        return counts
+
+    def _job(self, name: str, work: Callable[[], object]) -> Callable[[], None]:
+        """A job that never dies silently: its trouble is logged once when it begins, shown in /readyz, and logged
+        again when it is over."""
+
+        def job() -> None:
+            with self._idle:
+                self._working += 1
+            try:
+                work()
+            except Exception as error:
+                words = str(error) if isinstance(error, CollectorError) else f"{type(error).__name__}: {error}"
+                if self.troubles.get(name) != words:
+                    log.error("trouble", job=name, what=words, exc_info=not isinstance(error, CollectorError))
+                self.troubles[name] = words
+                self.metrics.trouble(name.split(" ", 1)[0])
+            else:
+                if self.troubles.pop(name, None) is not None:
+                    log.info("trouble over", job=name)
+            finally:
+                with self._idle:
+                    self._working -= 1
+                    self._idle.notify_all()
+
+        return job
+
+    def _note(self, sealed: Sealed | None) -> None:
+        if sealed is None:
+            return
+        states: dict[str, int] = {}
+        for run in sealed.runs:
+            for state, count in run.counts().items():
+                states[state] = states.get(state, 0) + count
+        blind = sum(run.population is None for run in sealed.runs)
+        log.info(
+            "sealed",
+            account=str(sealed.account),
+            slot=sealed.slot.isoformat() if sealed.slot else None,
+            runs=len(sealed.runs),
+            without_population=blind,
+            exchanges=sealed.exchanges,
+            alerts=sealed.alerts,
+            **{state.replace("-", "_"): count for state, count in states.items()},
+        )
+        self.metrics.sealed(sealed, self.operation.ledger)
+
+    # --- health ---
+
+    def alive(self) -> bool:
+        """Whether the clock still ticks."""
+        return self.schedule.running and time.monotonic() - self._ticked < TICK_SECONDS_STALE
+
+    def ready(self) -> list[str]:
+        """Why the collector is not ready, in words; nothing when it is."""
+        reasons = [f"{name}: {what}" for name, what in sorted(self.troubles.items())]
+        if not self.schedule.running:
+            reasons.append("the schedule is not running")
+        return reasons
+
+    # --- the end ---
+
+    def stop(self) -> bool:
+        """Stops within STOP_SECONDS_MAX. A run at work is dropped and its slot declared a gap; nothing sealed is lost.
+
+        Returns whether everything came to rest.
+        """
+        self.schedule.stop()
+        self.operation.stop()
+        if isinstance(self.operation.clouds, Directory):
+            self.operation.clouds.stop()
+        until = time.monotonic() + STOP_SECONDS_MAX
+        with self._idle:
+            while self._working and time.monotonic() < until:
+                self._idle.wait(until - time.monotonic())
+            rested = not self._working
+        if rested:
+            self.operation.checkpoint()
+        return rested
+
+
+def run(settings: Settings, clouds: Opener | None = None) -> int:
+    """The daemon until SIGTERM or SIGINT. Returns 0."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with opened(settings, clouds=clouds) as operation:
+        metrics = Metrics()
+        daemon = Daemon(operation, open_channels(settings), metrics)
+        server = Server(settings.web.listen, alive=daemon.alive, ready=daemon.ready, metrics=metrics)
+        daemon.start()
+        server.start()
+        log.info("started", origin=settings.collector.origin, checks=len(operation.controls.enabled))
+        stop.wait()
+        log.info("stopping")
+        server.stop()
+        rested = daemon.stop()
+    log.info("stopped", rested=rested)
+    if not rested:
+        # A thread still waits for a cloud. Nothing of it will be sealed, and the ledger is closed: leave.
+        os._exit(0)
+    return 0

@@ -1,0 +1,418 @@
+"""What the collector does, with time as an argument: announce, plan, observe, seal, declare gaps, beat, sign.
+
+The daemon calls these when its clock says so, the demo when its story says so, tests whenever they like. Nothing here
+sleeps, schedules, prints or delivers an alert.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any, Protocol
+
+import structlog
+
+from collector import __version__, canonical
+from collector.alert import route
+from collector.check import limits_record, title_of
+from collector.clouds.directory import AwsSettings
+from collector.clouds.transcript import Transcript, skew_ms
+from collector.collect import Task, collect
+from collector.config import Settings
+from collector.controls import Controls
+from collector.errors import CannotObserve, CollectorError
+from collector.ledger.entry import Draft, Entry, Kind, gap_fields, observations_blob, plan_fields, run_fields
+from collector.ledger.store import Batch, Ledger
+from collector.model import CheckRun, Gap, Scope, State
+from collector.registry import Registry
+from collector.window.drift import Cause, Drift, Event, Opened, drifts
+from collector.window.slots import Declared, Due, Plan, PlannedCheck, due, in_force, plan_from, ticks, unanswered
+
+PLAN_AHEAD = timedelta(days=2)  # a plan reaches to the midnight after tomorrow; a new one is written each day
+LOOK_BACK = timedelta(days=400)  # how far a starting daemon looks for slots that nobody accounted for
+
+log = structlog.get_logger(__name__)
+
+
+class Opener(Protocol):
+    """Opens an account for one run: ``clouds.directory.Directory``, or a test's own."""
+
+    def open(self, settings: AwsSettings, transcript: Transcript, reference: datetime) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """What one account run left in the ledger."""
+
+    account: Scope
+    slot: datetime | None
+    runs: tuple[CheckRun, ...]
+    entries: tuple[Entry, ...]
+    alerts: int
+    exchanges: int
+
+
+class AlreadyAnswered(CollectorError):
+    """Another process sealed this slot first; this run is dropped, nothing is written twice."""
+
+
+class Operation:
+    """One collector over its accounts. Safe to call from several threads; the ledger has one writer."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        controls: Controls,
+        registry: Registry,
+        ledger: Ledger,
+        clouds: Opener,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.settings = settings
+        self.controls = controls
+        self.registry = registry
+        self.ledger = ledger
+        self.clouds = clouds
+        self.clock = clock
+        self.started = clock()
+        self.config_digest = ""
+        self._stopping = threading.Event()
+        self._skew_ms: int | None = None
+        self._accounted: dict[str, datetime] = {}  # per account: all slots up to here have a run or a gap
+
+    # --- who and what ---
+
+    @property
+    def accounts(self) -> Sequence[AwsSettings]:
+        return self.settings.aws
+
+    def account_scope(self, account: AwsSettings) -> Scope:
+        return Scope("aws", account.account)
+
+    def announce(self) -> None:
+        """Writes the configuration and every enabled check into the ledger, if they differ from what stands there."""
+        now = self.clock()
+        effective = canonical.record({"settings": self.settings.record(), "controls": self.controls.record()})
+        self.config_digest = canonical.digest(effective)
+        with self.ledger.write() as batch:
+            last = batch.projection.last(Kind.CONFIG)
+            if last is None or last.data["digest"] != self.config_digest:
+                fields = {"digest": self.config_digest, "blob": batch.blob(effective), "collector": __version__}
+                batch.add(Draft(Kind.CONFIG, now, fields))
+            for id in self.controls.enabled:
+                self._announce_check(batch, id, now)
+
+    def _announce_check(self, batch: Batch, id: str, now: datetime) -> None:
+        known = self.registry[id]
+        check = known.check
+        fields = {
+            "check": id,
+            "version": check.version,
+            "code": known.code,
+            "title": title_of(check),
+            "family": check.family.value,
+            "criteria": list(check.criteria),
+            "stage": check.stage.value,
+            "permissions": list(check.permissions),
+            "limits": limits_record(self.controls.limits_of(id)),
+            "origin": known.origin,
+        }
+        last = batch.projection.latest_check(id)
+        if last is None or any(last.data[name] != value for name, value in fields.items()):
+            batch.blob(known.source)
+            batch.add(Draft(Kind.CHECK, now, fields))
+
+    # --- planning ---
+
+    def plan(self, account: AwsSettings, regions: Sequence[str] | None = None) -> Entry | None:
+        """Writes what is due next, before it is due, when no plan says so yet or what is due has changed.
+
+        ``regions`` are those just discovered; without them, the configured or last planned ones hold.
+        """
+        now = self.clock()
+        scope = self.account_scope(account)
+        with self.ledger.write() as batch:
+            last = batch.projection.latest_plan(str(scope))
+            known = last.data["regions"] if last else [account.home_region]
+            names = sorted(account.regions or regions or known)
+            planned = self._planned(scope, names)
+            until = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + PLAN_AHEAD
+            if last is not None:
+                same = last.data["checks"] == plan_fields(scope, now, until, planned, names, "")["checks"]
+                if same and canonical.moment(last.data["until"]) >= until and last.data["config"] == self.config_digest:
+                    return None
+            return batch.add(Draft(Kind.PLAN, now, plan_fields(scope, now, until, planned, names, self.config_digest)))
+
+    def _planned(self, scope: Scope, regions: Sequence[str]) -> list[PlannedCheck]:
+        planned: list[PlannedCheck] = []
+        for id in self.controls.enabled:
+            check = self.registry[id].check
+            if check.cloud != scope.cloud:
+                continue
+            scopes = [Scope(scope.cloud, scope.account, name) for name in regions] if check.regional else [scope]
+            planned.append(PlannedCheck(id, tuple(map(str, scopes)), self.controls.cadence_of(id)))
+        return planned
+
+    def plans(self, account: AwsSettings, since: datetime, until: datetime) -> list[Plan]:
+        """The plans of one account that say something about ``[since, until)``."""
+        scope = str(self.account_scope(account))
+        return [plan_from(e.data) for e in self.ledger.projection.plans(since, until) if e.data["account"] == scope]
+
+    def next_slot(self, account: AwsSettings, after: datetime) -> datetime | None:
+        """The first moment after ``after`` at which anything is due."""
+        first: datetime | None = None
+        for since, until, plan in in_force(self.plans(account, after, after + PLAN_AHEAD)):
+            for item in plan.checks:
+                found = next(ticks(max(since, after + timedelta(seconds=1)), until, item.every_s, item.offset_s), None)
+                if found is not None and (first is None or found < first):
+                    first = found
+        return first
+
+    # --- slots that nobody accounted for ---
+
+    def open_slots(self, account: AwsSettings) -> list[Due]:
+        """Every execution that was due until now and has neither a run nor a declared gap, oldest first."""
+        now = self.clock()
+        scope = str(self.account_scope(account))
+        since = self._accounted.get(scope, now - LOOK_BACK)
+        dues = list(due(self.plans(account, since, now), since, now + timedelta(seconds=1)))
+        rows = self.ledger.projection.runs(since=since, until=now + timedelta(seconds=1))
+        answered = {(row.check, row.scope, row.slot) for row in rows if row.slot is not None and row.account == scope}
+        gaps = [
+            Declared(row.seq, row.account, tuple(row.checks), row.since, row.until, row.reason)
+            for row in self.ledger.projection.gaps(since, now + timedelta(seconds=1))
+            if row.account == scope
+        ]
+        return sorted(unanswered(dues, answered, gaps))
+
+    def declare(self, account: AwsSettings, lost: Iterable[Due], reason: str) -> int:
+        """Declares slots as gaps, and opens the alert that says so. Returns the number of gap entries."""
+        scope = self.account_scope(account)
+        gaps = list(_stretches(scope, sorted(lost), reason))
+        if not gaps:
+            return 0
+        now = self.clock()
+        with self.ledger.write() as batch:
+            entries = [batch.add(Draft(Kind.GAP, now, gap_fields(gap))) for gap in gaps]
+            first, last = gaps[0].since, gaps[-1].until
+            words = f"nobody looked from {canonical.stamp(first)} to {canonical.stamp(last)}: {reason}"
+            missed = Drift(Cause.MISSED, Event.TRIGGER, "", str(scope), "", words, first, None, entries[0].seq)
+            if not _open(batch, "", str(scope), Cause.MISSED):
+                self._alert(batch, missed, now)
+        log.warning("gap", account=str(scope), entries=len(gaps), reason=reason)
+        return len(gaps)
+
+    # --- observing ---
+
+    def answer_due(self, account: AwsSettings, reason: str = "the run before it was still at work") -> Sealed | None:
+        """Observes the newest slot that is due and unanswered; declares all older ones as gaps with ``reason``.
+
+        A slot that is answered late keeps its own time and the run's true time: nothing is written back.
+        """
+        waiting = self.open_slots(account)
+        if not waiting:
+            return None
+        newest = waiting[-1].at
+        self.declare(account, [item for item in waiting if item.at < newest], reason)
+        sealed = self.observe(account, newest, [item for item in waiting if item.at == newest])
+        self._accounted[str(self.account_scope(account))] = newest
+        return sealed
+
+    def observe(self, account: AwsSettings, slot: datetime | None, items: Sequence[Due] = ()) -> Sealed | None:
+        """One account run: every due check over one transcript, sealed in one transaction or not at all.
+
+        Without ``slot`` every enabled check is run by hand. Returns None when the collector was stopped meanwhile; the
+        slot is then declared a gap. Raises AlreadyAnswered when somebody else sealed the slot.
+        """
+        scope = self.account_scope(account)
+        reference = self.clock()
+        transcript = Transcript()
+        principal, refusal, handle = "", None, None
+        regions: list[str] | None = None
+        try:
+            handle = self.clouds.open(account, transcript, reference)
+            principal = handle.identity()
+            if not account.regions:
+                regions = handle.regions()
+        except CannotObserve as error:
+            if not principal:
+                refusal = error
+        if slot is None:
+            names = sorted(account.regions or regions or [account.home_region])
+            pairs = [(item.check, name) for item in self._planned(scope, names) for name in item.scopes]
+        else:
+            pairs = [(item.check, item.scope) for item in items]
+        if refusal is not None:
+            runs = [_refused(check, Scope.parse(name), reference, self.clock(), refusal) for check, name in pairs]
+        else:
+            runs = collect([self._task(check, Scope.parse(name), handle) for check, name in pairs], self.clock)
+        if self._stopping.is_set():
+            if slot is not None:
+                self.declare(account, items, "the collector was stopped")
+            return None
+        self._skew_ms = skew_ms(transcript.log)
+        sealed = self._seal(scope, slot, reference, principal, transcript, runs)
+        if regions is not None:
+            self.plan(account, regions)
+        return sealed
+
+    def _task(self, id: str, scope: Scope, handle: Any) -> Task:
+        check = self.registry[id].check
+        return Task(
+            check, scope, handle.in_region(scope.region) if scope.region else handle, self.controls.limits_of(id)
+        )
+
+    def _seal(
+        self,
+        scope: Scope,
+        slot: datetime | None,
+        reference: datetime,
+        principal: str,
+        transcript: Transcript,
+        runs: Sequence[CheckRun],
+    ) -> Sealed:
+        calls = transcript.call_log()
+        entries: list[Entry] = []
+        alerts = 0
+        with self.ledger.write() as batch:
+            if slot is not None:
+                self._fence(batch, scope, slot, runs)
+            for body in transcript.bodies.values():
+                batch.blob(body)
+            digest = batch.blob(calls, like=f"calls {scope}")
+            for run in runs:
+                entry, raised = self._seal_one(batch, scope, slot, reference, principal, digest, run)
+                entries.append(entry)
+                alerts += raised
+            alerts += self._resolve_missed(batch, scope)
+        return Sealed(scope, slot, tuple(runs), tuple(entries), alerts, len(transcript.log))
+
+    def _fence(self, batch: Batch, scope: Scope, slot: datetime, runs: Sequence[CheckRun]) -> None:
+        """Inside the transaction: whoever commits a slot first has it."""
+        asked = {(run.check, str(run.scope)) for run in runs}
+        for row in batch.projection.runs(since=slot, until=slot + timedelta(microseconds=1)):
+            if row.account == str(scope) and (row.check, row.scope) in asked:
+                raise AlreadyAnswered(f"{row.check} over {row.scope} was already sealed for {canonical.stamp(slot)}")
+
+    def _seal_one(
+        self,
+        batch: Batch,
+        scope: Scope,
+        slot: datetime | None,
+        reference: datetime,
+        principal: str,
+        calls: str,
+        run: CheckRun,
+    ) -> tuple[Entry, int]:
+        known = self.registry[run.check]
+        name = str(run.scope)
+        before = batch.projection.open_states(run.check, name)
+        standing = batch.projection.scope_standing(run.check, name)
+        good = frozenset(subject for subject, s in before.items() if s.state in (State.SATISFIED, State.NOT_APPLICABLE))
+        if run.population is not None:
+            batch.blob(observations_blob(run))
+        entry = batch.add(
+            Draft(
+                Kind.RUN,
+                self.clock(),
+                run_fields(
+                    run,
+                    account=scope,
+                    slot=slot,
+                    reference=reference,
+                    version=known.check.version,
+                    code=known.code,
+                    limits=limits_record(self.controls.limits_of(run.check)),
+                    principal=principal,
+                    calls=calls,
+                    config=self.config_digest,
+                    collector=__version__,
+                ),
+            )
+        )
+        found = drifts(run, entry.seq, standing.run if standing else None, _opened(batch, run.check, name), good)
+        now = self.clock()
+        for drift in found:
+            self._alert(batch, drift, now)
+        return entry, len(found)
+
+    def _resolve_missed(self, batch: Batch, scope: Scope) -> int:
+        known = _open(batch, "", str(scope), Cause.MISSED)
+        if known is None:
+            return 0
+        since = canonical.moment(known.data["since"])
+        words = "the account is observed again"
+        drift = Drift(Cause.MISSED, Event.RESOLVE, "", str(scope), "", words, since, None, known.data["first_bad"])
+        self._alert(batch, drift, self.clock())
+        return 1
+
+    def _alert(self, batch: Batch, drift: Drift, now: datetime) -> None:
+        fields = route.alert_fields(drift, self.controls, self.settings, self.registry)
+        batch.add(Draft(Kind.ALERT, now, fields))
+
+    # --- housekeeping ---
+
+    def heartbeat(self) -> Entry:
+        """Writes that the collector is alive, even when nothing is due."""
+        now = self.clock()
+        fields: Mapping[str, Any] = {
+            "collector": __version__,
+            "host": socket.gethostname(),
+            "started": canonical.stamp(self.started),
+            "uptime_s": int((now - self.started).total_seconds()),
+            "skew_ms": self._skew_ms,
+        }
+        with self.ledger.write() as batch:
+            return batch.add(Draft(Kind.HEARTBEAT, now, fields))
+
+    def checkpoint(self) -> None:
+        """Signs the ledger as it stands, if it has grown."""
+        self.ledger.checkpoint(self.clock())
+
+    def stop(self) -> None:
+        """No run at work is sealed any more; its slot becomes a declared gap."""
+        self._stopping.set()
+
+
+def _refused(check: str, scope: Scope, started: datetime, finished: datetime, error: CannotObserve) -> CheckRun:
+    return CheckRun(
+        check=check,
+        scope=scope,
+        started=started,
+        finished=finished,
+        population=None,
+        observations=(),
+        listing=(),
+        reason=f"the account could not be opened: {error}",
+        failure=error.code,
+    )
+
+
+def _opened(batch: Batch, check: str, scope: str) -> dict[tuple[Cause, str], Opened]:
+    """What stands open for one check over one scope, as drift wants to know it."""
+    return {
+        (Cause(e.data["cause"]), e.data["subject"]): Opened(
+            canonical.moment(e.data["since"]), e.data["last_good"], e.data["first_bad"]
+        )
+        for e in batch.projection.open_alerts().values()
+        if e.data["check"] == check and e.data["scope"] == scope
+    }
+
+
+def _open(batch: Batch, check: str, scope: str, cause: Cause) -> Entry | None:
+    for entry in batch.projection.open_alerts().values():
+        if (entry.data["check"], entry.data["scope"], entry.data["cause"]) == (check, scope, cause.value):
+            return entry
+    return None
+
+
+def _stretches(scope: Scope, lost: Sequence[Due], reason: str) -> Iterable[Gap]:
+    """Slots of one account as few gaps: neighbouring moments that lost the same checks are one stretch."""
+    moments = [(at, tuple(sorted({item.check for item in items}))) for at, items in groupby(lost, lambda d: d.at)]
+    for checks, group in groupby(moments, lambda m: m[1]):
+        stretch = [at for at, _ in group]
+        yield Gap(scope, checks, stretch[0], stretch[-1] + timedelta(seconds=1), reason)
