@@ -4,3 +4,4 @@ set -eu
 common="--quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --no-strip-extras"
 uv pip compile $common --no-emit-package evidence-collector --extra aws pyproject.toml -o requirements/run.txt
 uv pip compile $common --no-emit-package evidence-collector --extra demo --group dev pyproject.toml -o requirements/dev.txt
+uv pip compile $common requirements/build.in -o requirements/build.txt
