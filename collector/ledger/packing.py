@@ -1,0 +1,121 @@
+"""How bytes are made small before they are stored, and whole again. Pure; what is hashed is always the plain bytes.
+
+Deflate in three ways, told apart by a number that is stored beside the bytes. A number, once used, means the same
+for ever: to change a dictionary, add a number.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+PLAIN = 0
+DEFLATED = 1  # raw deflate, primed with DICTIONARY
+DELTA = 2  # pieces of raw deflate, each primed with the same place of an earlier value
+
+WINDOW = 32_768  # deflate looks back so far
+PIECE = 16_384  # of a delta; with SLACK on both sides of it, its place in the earlier value fills the window
+SLACK = 8_192  # so many bytes may have been put in or taken out before a place, and it is still found
+SMALL = 3_800  # value and dictionary together; then a 4 KiB window does, and compressing is ten times faster
+
+DICTIONARY = (
+    b'"failure":"","reason":"could not be read: the population could not be read: AccessDenied'
+    b'{"exchanges":["listing":[0],"subjects":[{"exchanges":[0,1],"facts":{"state":"not-applicable",'
+    b'"state":"not-satisfied","state":"undetermined","facts":null,"facts":{"enabled":true,"reason":"has no '
+    b'","state":"satisfied","subject":"arn:aws:s3:::","subject":"arn:aws:ec2:us-east-1:arn:aws:iam::user/"}],'
+    b'{"attempts":1,"body":"","cloud":"aws","date":"Thu, 01 Jan 2026 00:00:00 GMT","endpoint":'
+    b'"https://ec2.eu-west-1.amazonaws.com","last":true,"ms":12,"operation":"iam:GetUser","page":1,"params":{},'
+    b'"request_id":"","started":"2026-01-01T00:00:00.000000Z","status":200},{"attempts":1,"body":"'
+    b'{"alert":"attempt":"channel":"detail":"","outcome":"delivered","retry_at":null,"kind":"delivery"'
+    b'{"at":"2026-01-01T00:00:00.000000Z","collector":"0.1.0","host":"","kind":"heartbeat","seq":,"skew_ms":0,'
+    b'"started":"2026-01-01T00:00:00.000000Z","uptime_s":'
+    b'{"checks":[{"check":"aws-","every_s":3600,"offset_s":0,"scopes":["aws/123456789012/eu-west-1"]}],'
+    b'"config":"","kind":"plan","regions":["eu-west-1","us-east-1"],"since":"2026-01-01T00:00:00.000000Z","until":"'
+    b'{"account":"aws/123456789012","at":"2026-01-01T00:00:00.000000Z","calls":"","check":"aws-","code":"",'
+    b'"collector":"0.1.0","config":"","failure":"","finished":"2026-01-01T00:00:00.000000Z","kind":"run","limits":{},'
+    b'"observations":"","population":0,"principal":"arn:aws:sts::123456789012:assumed-role/EvidenceReadOnly/collector",'
+    b'"reason":"","reference":"2026-01-01T00:00:00.000000Z","scope":"aws/123456789012/eu-west-1","seq":,'
+    b'"slot":"2026-01-01T00:00:00.000000Z","started":"2026-01-01T00:00:00.000000Z","states":{"not-applicable":0,'
+    b'"not-satisfied":0,"satisfied":0,"undetermined":0},"subjects":"","version":1}'
+)
+
+
+def pack(data: bytes, base: bytes | None = None) -> tuple[int, bytes]:
+    """The smallest of the ways as (number, packed bytes); a delta is tried when an earlier value is given."""
+    best = (PLAIN, data)
+    deflated = _deflate(data, DICTIONARY)
+    if len(deflated) < len(data):
+        best = (DEFLATED, deflated)
+    if base:
+        delta = pack_delta(data, base)
+        if len(delta) < len(best[1]):
+            best = (DELTA, delta)
+    return best
+
+
+def pack_leaning(data: bytes, base: bytes | None) -> tuple[int, bytes]:
+    """Like ``pack``, for small values much like ``base``: the delta when it is worth leaning, without a contest."""
+    if base is not None:
+        delta = pack_delta(data, base)
+        if len(delta) * 4 < len(data):
+            return DELTA, delta
+    return pack(data)
+
+
+def pack_delta(data: bytes, base: bytes) -> bytes:
+    """``data`` in pieces of 16 KiB, each after its length in two bytes, primed with its place in ``base``."""
+    pieces: list[bytes] = []
+    for start in range(0, len(data), PIECE):
+        piece = _deflate(data[start : start + PIECE], _place(base, start))
+        pieces.append(len(piece).to_bytes(2, "big") + piece)
+    return b"".join(pieces)
+
+
+def unpack(encoding: int, packed: bytes, base: bytes | None, limit: int) -> bytes:
+    """The plain bytes. Raises ValueError when there are more than ``limit`` of them, or when they were damaged."""
+    try:
+        if encoding == PLAIN:
+            data = packed
+        elif encoding == DEFLATED:
+            data = _inflate(packed, DICTIONARY, limit)
+        elif encoding == DELTA and base is not None:
+            data = _unpack_delta(packed, base, limit)
+        else:
+            raise ValueError(f"packed in a way that this version does not know (number {encoding})")
+    except zlib.error as error:
+        raise ValueError(f"the packed bytes are damaged ({error})") from error
+    if len(data) > limit:
+        raise ValueError(f"unpacks to more than {limit} bytes")
+    return data
+
+
+def _unpack_delta(packed: bytes, base: bytes, limit: int) -> bytes:
+    pieces: list[bytes] = []
+    at = start = 0
+    while at < len(packed) and start <= limit:
+        end = at + 2 + int.from_bytes(packed[at : at + 2], "big")
+        piece = _inflate(packed[at + 2 : end], _place(base, start), PIECE)
+        pieces.append(piece)
+        at, start = end, start + len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _place(base: bytes, start: int) -> bytes:
+    """The part of an earlier value in which the piece at ``start`` is likely to be found again."""
+    if len(base) <= WINDOW:
+        return base
+    first = max(min(start - SLACK, len(base) - WINDOW), 0)
+    return base[first : first + WINDOW]
+
+
+def _deflate(data: bytes, dictionary: bytes) -> bytes:
+    small = len(data) + len(dictionary) <= SMALL
+    maker = zlib.compressobj(9, zlib.DEFLATED, -12 if small else -15, 6 if small else 8, zdict=dictionary)
+    return maker.compress(data) + maker.flush()
+
+
+def _inflate(packed: bytes, dictionary: bytes, limit: int) -> bytes:
+    reader = zlib.decompressobj(-15, dictionary)
+    data = reader.decompress(packed, limit + 1)
+    if not reader.eof and len(data) <= limit:
+        raise ValueError("the packed bytes end too soon")
+    return data

@@ -1,0 +1,325 @@
+"""Keeps the derived tables in step with the log: one entry at a time, from the entry and the blobs alone.
+
+Whatever is written here can be thrown away and made again, row by row the same: no clock, no chance, no other source.
+The questions that these tables answer are in projection.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from collector import canonical
+from collector.ledger.entry import Entry, Kind
+from collector.ledger.records import microseconds
+from collector.ledger.tables import (
+    DERIVED,
+    STATES,
+    check_name,
+    open_alert,
+    outbox,
+    pair,
+    reason_text,
+    run,
+    scope_interval,
+    scope_name,
+    span,
+    state_interval,
+    subject_name,
+)
+from collector.model import State
+
+CHUNK = 500  # names asked for in one statement
+
+ReadBlob = Callable[[str], bytes]
+
+_NUMBER = {state.value: number for number, state in enumerate(STATES)}
+
+
+def apply(connection: sa.Connection, entry: Entry, blob: ReadBlob) -> None:
+    """Draws the consequences of one entry. Raises ValueError for an entry that lacks what its kind must say."""
+    draw = _DRAW.get(entry.kind)
+    if draw is None:
+        return
+    try:
+        draw(connection, entry, blob)
+    except KeyError as error:
+        raise ValueError(f"a {entry.kind} entry without {error}; docs/reference/ledger.md lists its fields") from error
+
+
+def empty(connection: sa.Connection) -> None:
+    """Throws all derived rows away."""
+    for table in reversed(DERIVED):
+        connection.execute(sa.delete(table))
+
+
+# --- words ---
+
+
+def _number_of(connection: sa.Connection, words: sa.Table, name: str) -> int:
+    """The number of one word, which is new the first time."""
+    found = connection.execute(
+        sa.select(words.c.id).where(words.c.name == sa.bindparam("name")), {"name": name}
+    ).scalar_one_or_none()
+    return _add(connection, words, [name])[name] if found is None else int(found)
+
+
+def _numbers_of(connection: sa.Connection, words: sa.Table, names: Iterable[str]) -> dict[str, int]:
+    """The numbers of many words; the new ones are counted in the order of the alphabet."""
+    wanted = sorted(set(names))
+    found: dict[str, int] = {}
+    for start in range(0, len(wanted), CHUNK):
+        query = sa.select(words.c.name, words.c.id).where(words.c.name.in_(wanted[start : start + CHUNK]))
+        found.update((row.name, row.id) for row in connection.execute(query))
+    return found | _add(connection, words, [name for name in wanted if name not in found])
+
+
+def _add(connection: sa.Connection, words: sa.Table, names: list[str]) -> dict[str, int]:
+    if not names:
+        return {}
+    first = _next(connection, words)
+    numbers = {name: number for number, name in enumerate(names, first)}
+    connection.execute(sa.insert(words), [{"id": number, "name": name} for name, number in numbers.items()])
+    return numbers
+
+
+def _next(connection: sa.Connection, table: sa.Table) -> int:
+    return int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0) + 1)).scalar_one())
+
+
+# --- run ---
+
+_PAIR = (
+    sa.select(
+        pair.c.id,
+        pair.c.observations,
+        scope_interval.c.id.label("interval"),
+        scope_interval.c.seen,
+        scope_interval.c.reason_id,
+        scope_interval.c.failure_id,
+        scope_interval.c.since_run,
+        scope_interval.c.since_at,
+    )
+    .select_from(
+        pair.join(check_name, check_name.c.id == pair.c.check_id)
+        .join(scope_name, scope_name.c.id == pair.c.scope_id)
+        .outerjoin(scope_interval, sa.and_(scope_interval.c.pair_id == pair.c.id, scope_interval.c.to_run.is_(None)))
+    )
+    .where(check_name.c.name == sa.bindparam("check"), scope_name.c.name == sa.bindparam("scope"))
+)
+_RUN = sa.insert(run)
+_LATEST = (
+    sa.update(pair)
+    .where(pair.c.id == sa.bindparam("pair"))
+    .values(latest_run=sa.bindparam("seq"), observations=sa.bindparam("digest"))
+)
+
+
+def _draw_run(connection: sa.Connection, entry: Entry, blob: ReadBlob) -> None:
+    data = entry.data
+    found = connection.execute(_PAIR, {"check": data["check"], "scope": data["scope"]}).one_or_none()
+    if found is None:
+        _begin_pair(connection, data["check"], data["scope"])
+        found = connection.execute(_PAIR, {"check": data["check"], "scope": data["scope"]}).one()
+    seen = data["population"] is not None
+    started = microseconds(canonical.moment(data["started"]))
+    reason, failure = (_number_of(connection, reason_text, word) for word in (data["reason"], data["failure"]))
+    connection.execute(
+        _RUN,
+        {
+            "seq": entry.seq,
+            "pair_id": found.id,
+            "account_id": _number_of(connection, scope_name, data["account"]),
+            "moment": started if data["slot"] is None else microseconds(canonical.moment(data["slot"])),
+            "by_hand": int(data["slot"] is None),
+            "started": started,
+            "finished": microseconds(canonical.moment(data["finished"])),
+            "population": data["population"],
+            "satisfied": data["states"][State.SATISFIED] if seen else None,
+            "not_satisfied": data["states"][State.NOT_SATISFIED] if seen else None,
+            "not_applicable": data["states"][State.NOT_APPLICABLE] if seen else None,
+            "undetermined": data["states"][State.UNDETERMINED] if seen else None,
+            "failure_id": failure if data["failure"] else None,
+            "reason_id": reason if data["reason"] else None,
+        },
+    )
+    _move_scope(connection, found, seen, reason, failure, entry.seq, started)
+    digest = found.observations
+    if seen:
+        digest = bytes.fromhex(data["observations"])
+        if digest != found.observations:
+            subjects = canonical.parse(blob(data["observations"]))["subjects"]
+            _move_states(connection, found.id, subjects, entry.seq, started)
+    connection.execute(_LATEST, {"pair": found.id, "seq": entry.seq, "digest": digest})
+
+
+def _begin_pair(connection: sa.Connection, check: str, scope: str) -> None:
+    connection.execute(
+        sa.insert(pair),
+        {
+            "check_id": _number_of(connection, check_name, check),
+            "scope_id": _number_of(connection, scope_name, scope),
+            "id": _next(connection, pair),
+        },
+    )
+
+
+def _move_scope(
+    connection: sa.Connection, found: Any, seen: bool, reason: int, failure: int, seq: int, at: int
+) -> None:
+    """Begins a new interval when the scope is seen or blind in another way than before."""
+    open_now = found.interval is not None
+    if open_now and (found.seen, found.reason_id, found.failure_id) == (int(seen), reason, failure):
+        return
+    goes_on = open_now and found.seen == int(seen)
+    row = {
+        "id": _next(connection, scope_interval),
+        "pair_id": found.id,
+        "seen": int(seen),
+        "failure_id": failure,
+        "reason_id": reason,
+        "from_run": seq,
+        "from_at": at,
+        "since_run": found.since_run if goes_on else seq,
+        "since_at": found.since_at if goes_on else at,
+    }
+    connection.execute(sa.insert(scope_interval), row)
+    if open_now:
+        _close(connection, scope_interval, [found.interval], seq, at)
+
+
+_OPEN = (
+    sa.select(
+        subject_name.c.name,
+        state_interval.c.id,
+        state_interval.c.subject_id,
+        state_interval.c.state,
+        state_interval.c.reason_id,
+        state_interval.c.facts,
+        state_interval.c.since_run,
+        state_interval.c.since_at,
+    )
+    .join(subject_name, subject_name.c.id == state_interval.c.subject_id)
+    .where(state_interval.c.pair_id == sa.bindparam("pair"), state_interval.c.to_run.is_(None))
+)
+
+
+def _move_states(connection: sa.Connection, pair_id: int, subjects: list[dict[str, Any]], seq: int, at: int) -> None:
+    """New intervals for subjects that are new or judged otherwise, then the end of those that no longer hold."""
+    open_now = {row.name: row for row in connection.execute(_OPEN, {"pair": pair_id})}
+    reasons = _numbers_of(connection, reason_text, (subject["reason"] for subject in subjects))
+    names = _numbers_of(connection, subject_name, (s["subject"] for s in subjects if s["subject"] not in open_now))
+    begun: list[dict[str, Any]] = []
+    present = {subject["subject"] for subject in subjects}
+    ended = [row.id for name, row in sorted(open_now.items()) if name not in present]
+    refreshed: list[dict[str, Any]] = []
+    number = _next(connection, state_interval)
+    for subject in subjects:
+        was = open_now.get(subject["subject"])
+        state, reason = _NUMBER[subject["state"]], reasons[subject["reason"]]
+        facts = None if subject["facts"] is None else bytes.fromhex(facts_digest(subject["facts"]))
+        if was is not None and (was.state, was.reason_id) == (state, reason):
+            if was.facts != facts:
+                refreshed.append({"interval": was.id, "newest": facts})
+            continue
+        goes_on = was is not None and was.state == state
+        begun.append(
+            {
+                "id": number + len(begun),
+                "pair_id": pair_id,
+                "subject_id": names[subject["subject"]] if was is None else was.subject_id,
+                "state": state,
+                "reason_id": reason,
+                "facts": facts,
+                "from_run": seq,
+                "from_at": at,
+                "since_run": was.since_run if was is not None and goes_on else seq,
+                "since_at": was.since_at if was is not None and goes_on else at,
+            }
+        )
+        if was is not None:
+            ended.append(was.id)
+    if begun:
+        connection.execute(sa.insert(state_interval), begun)
+    if refreshed:
+        connection.execute(_REFRESH, refreshed)
+    if ended:
+        _close(connection, state_interval, ended, seq, at)
+
+
+_REFRESH = (
+    sa.update(state_interval)
+    .where(state_interval.c.id == sa.bindparam("interval"))
+    .values(facts=sa.bindparam("newest"))
+)
+
+
+def facts_digest(facts: dict[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of one subject's facts."""
+    return canonical.digest(canonical.record(facts))
+
+
+def _close(connection: sa.Connection, table: sa.Table, ids: list[int], seq: int, at: int) -> None:
+    connection.execute(
+        sa.update(table).where(table.c.id == sa.bindparam("interval")).values(to_run=seq, to_at=at),
+        [{"interval": id} for id in ids],
+    )
+
+
+# --- the others ---
+
+
+def _draw_check(connection: sa.Connection, entry: Entry, _blob: ReadBlob) -> None:
+    number = _number_of(connection, check_name, entry.data["check"])
+    connection.execute(sa.update(check_name).where(check_name.c.id == number).values(entry=entry.seq))
+
+
+def _draw_span(connection: sa.Connection, entry: Entry, _blob: ReadBlob) -> None:
+    connection.execute(
+        sa.insert(span),
+        {
+            "seq": entry.seq,
+            "kind": entry.kind.value,
+            "account_id": _number_of(connection, scope_name, entry.data["account"]),
+            "since": microseconds(canonical.moment(entry.data["since"])),
+            "until": microseconds(canonical.moment(entry.data["until"])),
+        },
+    )
+
+
+def _draw_alert(connection: sa.Connection, entry: Entry, _blob: ReadBlob) -> None:
+    """A trigger opens its key, a resolve closes it; either is owed to each of its channels."""
+    key, event = entry.data["key"], entry.data["event"]
+    if event not in ("trigger", "resolve"):
+        raise ValueError(f"an alert entry with event {event!r}; it is trigger or resolve")
+    connection.execute(sa.delete(open_alert).where(open_alert.c.key == key))
+    if event == "trigger":
+        connection.execute(sa.insert(open_alert), {"key": key, "seq": entry.seq})
+    owed = [{"alert": entry.seq, "channel": channel, "attempt": 1} for channel in sorted(set(entry.data["channels"]))]
+    if owed:
+        connection.execute(sa.insert(outbox), owed)
+
+
+def _draw_delivery(connection: sa.Connection, entry: Entry, _blob: ReadBlob) -> None:
+    """Delivered or given up, it is owed no longer; failed, it is owed again. What was settled before stays settled."""
+    data = entry.data
+    this = sa.and_(outbox.c.alert == data["alert"], outbox.c.channel == data["channel"])
+    if data["outcome"] in ("delivered", "gave-up"):
+        connection.execute(sa.delete(outbox).where(this))
+    elif data["outcome"] == "failed":
+        retry = None if data["retry_at"] is None else microseconds(canonical.moment(data["retry_at"]))
+        connection.execute(sa.update(outbox).where(this).values(attempt=data["attempt"] + 1, retry_at=retry))
+    else:
+        raise ValueError(f"a delivery entry with outcome {data['outcome']!r}; it is delivered, failed or gave-up")
+
+
+_DRAW: dict[Kind, Callable[[sa.Connection, Entry, ReadBlob], None]] = {
+    Kind.RUN: _draw_run,
+    Kind.CHECK: _draw_check,
+    Kind.PLAN: _draw_span,
+    Kind.GAP: _draw_span,
+    Kind.ALERT: _draw_alert,
+    Kind.DELIVERY: _draw_delivery,
+}

@@ -1,0 +1,477 @@
+"""Questions about what the log says: runs, states at a time, gaps, alerts that are open, deliveries that are owed.
+
+Reads the derived tables and nothing else but the entries they point to; projecting.py fills them. All times in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from collector import canonical
+from collector.ledger.entry import Entry, Kind
+from collector.ledger.records import EPOCH, MICROSECOND, microseconds, moment, read_entry
+from collector.ledger.tables import (
+    STATES,
+    check_name,
+    entry,
+    open_alert,
+    outbox,
+    pair,
+    reason_text,
+    run,
+    scope_interval,
+    scope_name,
+    span,
+    state_interval,
+    subject_name,
+)
+from collector.model import State
+
+PAGE = 2_000  # rows fetched at once
+
+account_name = scope_name.alias("account_name")
+failure_text = reason_text.alias("failure_text")
+
+
+class Standing(NamedTuple):
+    """How one subject stands now. ``since`` and ``run``: the first run of the unbroken stretch in this state."""
+
+    state: State
+    reason: str
+    facts_digest: str  # of the newest facts; "" when undetermined
+    since: datetime
+    run: int
+
+
+class ScopeStanding(NamedTuple):
+    """Whether a check can see its scope now, and since when; ``reason`` and ``failure`` are "" when it can."""
+
+    seen: bool
+    reason: str
+    failure: str
+    since: datetime
+    run: int
+
+
+class RunRow(NamedTuple):
+    """One run of one check over one scope. ``slot`` None: by hand. ``population`` None: nobody knows who was in it."""
+
+    seq: int
+    account: str
+    check: str
+    scope: str
+    slot: datetime | None
+    started: datetime
+    finished: datetime
+    population: int | None
+    states: dict[str, int]  # all four, or none without population
+    failure: str
+    reason: str
+
+
+class GapRow(NamedTuple):
+    """Slots in ``[since, until)`` that were declared lost; ``checks`` empty: all."""
+
+    seq: int
+    account: str
+    checks: tuple[str, ...]
+    since: datetime
+    until: datetime
+    reason: str
+    at: datetime
+
+
+class Interval(NamedTuple):
+    """One subject in one state for one reason, over ``[from_at, to_at)``; the ends are starts of runs.
+
+    ``blind``, set by ``states_at`` alone, says why the scope could not be read at that moment: then the state is the
+    last known one, and nobody knows whether it still held.
+    """
+
+    check: str
+    scope: str
+    subject: str
+    state: State
+    reason: str
+    from_run: int
+    to_run: int | None
+    from_at: datetime
+    to_at: datetime | None
+    blind: str = ""
+
+
+class ScopeInterval(NamedTuple):
+    """One check over one scope, seen or blind, over ``[from_at, to_at)``."""
+
+    check: str
+    scope: str
+    seen: bool
+    reason: str
+    failure: str
+    from_run: int
+    to_run: int | None
+    from_at: datetime
+    to_at: datetime | None
+
+
+class Pending(NamedTuple):
+    """An alert that is owed to a channel. ``attempt`` is the number of the next one, from 1."""
+
+    alert: Entry
+    channel: str
+    attempt: int
+    retry_at: datetime | None
+
+
+class Projection:
+    """The read side. From a ledger it sees what is committed, from a batch also what the batch has added."""
+
+    def __init__(self, reading: Callable[[], AbstractContextManager[sa.Connection]]) -> None:
+        self._reading = reading
+
+    # --- now ---
+
+    def open_states(self, check: str, scope: str) -> dict[str, Standing]:
+        """Every subject of the last run that had a population, by name; the last known when the scope is blind now."""
+        query = (
+            sa.select(
+                subject_name.c.name,
+                state_interval.c.state,
+                reason_text.c.name.label("reason"),
+                state_interval.c.facts,
+                state_interval.c.since_at,
+                state_interval.c.since_run,
+            )
+            .select_from(
+                _with_pair(state_interval).join(subject_name, subject_name.c.id == state_interval.c.subject_id)
+            )
+            .where(state_interval.c.to_run.is_(None), check_name.c.name == check, scope_name.c.name == scope)
+            .order_by(subject_name.c.name)
+        )
+        with self._reading() as connection:
+            return {
+                row.name: Standing(
+                    STATES[row.state],
+                    row.reason,
+                    "" if row.facts is None else row.facts.hex(),
+                    moment(row.since_at),
+                    row.since_run,
+                )
+                for row in connection.execute(query)
+            }
+
+    def scope_standing(self, check: str, scope: str) -> ScopeStanding | None:
+        """None before the first run."""
+        query = (
+            sa.select(
+                scope_interval.c.seen,
+                reason_text.c.name.label("reason"),
+                failure_text.c.name.label("failure"),
+                scope_interval.c.since_at,
+                scope_interval.c.since_run,
+            )
+            .select_from(
+                _with_pair(scope_interval).join(failure_text, failure_text.c.id == scope_interval.c.failure_id)
+            )
+            .where(scope_interval.c.to_run.is_(None), check_name.c.name == check, scope_name.c.name == scope)
+        )
+        with self._reading() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            return None
+        return ScopeStanding(bool(row.seen), row.reason, row.failure, moment(row.since_at), row.since_run)
+
+    def status(self) -> list[RunRow]:
+        """The latest run of every check over every scope, ordered by check and scope."""
+        query = _RUNS.where(run.c.seq == pair.c.latest_run).order_by(check_name.c.name, scope_name.c.name)
+        with self._reading() as connection:
+            return [_run_row(row) for row in connection.execute(query)]
+
+    # --- over time ---
+
+    def runs(
+        self,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        check: str | None = None,
+        scope: str | None = None,
+    ) -> Iterator[RunRow]:
+        """Runs for slots in ``[since, until)``, by hand for their start, in the order of the ledger."""
+        query = _of(_RUNS, check, scope)
+        if since is not None:
+            query = query.where(run.c.moment >= microseconds(since))
+        if until is not None:
+            query = query.where(run.c.moment < microseconds(until))
+        for row in self._in_order(query, run.c.seq):
+            yield _run_row(row)
+
+    def intervals(
+        self,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        check: str | None = None,
+        scope: str | None = None,
+        state: State | None = None,
+    ) -> Iterator[Interval]:
+        """The intervals that touch ``[since, until)``, in the order in which they began. Blindness is not in them:
+        ask ``scope_intervals`` too before calling a stretch observed."""
+        query = _touching(_of(_STATES, check, scope), state_interval, since, until)
+        if state is not None:
+            query = query.where(state_interval.c.state == STATES.index(state))
+        for row in self._in_order(query, state_interval.c.id):
+            yield _interval(row, "")
+
+    def scope_intervals(
+        self,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        check: str | None = None,
+        scope: str | None = None,
+        seen: bool | None = None,
+    ) -> Iterator[ScopeInterval]:
+        """When checks could see their scopes and when they could not, in the order in which that began."""
+        query = _touching(_of(_SCOPES, check, scope), scope_interval, since, until)
+        if seen is not None:
+            query = query.where(scope_interval.c.seen == int(seen))
+        for row in self._in_order(query, scope_interval.c.id):
+            yield _scope_interval(row)
+
+    def states_at(self, moment: datetime, check: str | None = None, scope: str | None = None) -> list[Interval]:
+        """How everything stood at a moment, as far as it was known, ordered by check, scope and subject.
+
+        A check that was blind over a scope says so twice: by one interval of its own without subject, undetermined,
+        from when on and why; and by ``blind`` on each subject it knew before, whose state is only the last known one.
+        A scope that was not run before ``moment`` is not in the answer at all.
+        """
+        at = microseconds(moment)
+        states = _at(_of(_STATES, check, scope), state_interval, at)
+        scopes = _at(_of(_SCOPES, check, scope), scope_interval, at).where(scope_interval.c.seen == 0)
+        with self._reading() as connection:
+            unseen = [_scope_interval(row) for row in connection.execute(scopes)]
+            blind = {(item.check, item.scope): item.reason for item in unseen}
+            found = [_interval(row, blind.get((row[1], row[2]), "")) for row in connection.execute(states)]
+        found.extend(
+            Interval(i.check, i.scope, "", State.UNDETERMINED, i.reason, *i[5:], blind=i.reason) for i in unseen
+        )
+        found.sort(key=_place)
+        return found
+
+    def gaps(self, since: datetime, until: datetime) -> list[GapRow]:
+        """The declared gaps that touch ``[since, until)``, in the order of the ledger."""
+        return [
+            GapRow(
+                found.seq,
+                found.data["account"],
+                tuple(found.data["checks"]),
+                canonical.moment(found.data["since"]),
+                canonical.moment(found.data["until"]),
+                found.data["reason"],
+                found.at,
+            )
+            for found in self._spans(Kind.GAP, since, until)
+        ]
+
+    def plans(self, since: datetime, until: datetime) -> list[Entry]:
+        """The plans that speak of any of ``[since, until)``, in the order of the ledger."""
+        return self._spans(Kind.PLAN, since, until)
+
+    # --- entries ---
+
+    def latest_plan(self, account: str) -> Entry | None:
+        query = (
+            sa.select(sa.func.max(span.c.seq))
+            .join(scope_name, scope_name.c.id == span.c.account_id)
+            .where(span.c.kind == Kind.PLAN.value, scope_name.c.name == account)
+        )
+        return self._entry(query)
+
+    def latest_check(self, check: str) -> Entry | None:
+        """The newest ``check`` entry of one check."""
+        return self._entry(sa.select(check_name.c.entry).where(check_name.c.name == check))
+
+    def last(self, kind: Kind) -> Entry | None:
+        """The newest entry of one kind."""
+        return self._entry(sa.select(sa.func.max(entry.c.seq)).where(entry.c.kind == kind.value))
+
+    # --- alerts ---
+
+    def open_alerts(self) -> dict[str, Entry]:
+        """The newest trigger of each key that has not been resolved since."""
+        with self._reading() as connection:
+            rows = connection.execute(sa.select(open_alert.c.key, open_alert.c.seq).order_by(open_alert.c.seq)).all()
+            return {row.key: read_entry(connection, row.seq) for row in rows}
+
+    def pending(self, now: datetime) -> list[Pending]:
+        """The deliveries that are owed and due at ``now``, oldest alert first."""
+        due = sa.or_(outbox.c.retry_at.is_(None), outbox.c.retry_at <= microseconds(now))
+        with self._reading() as connection:
+            rows = connection.execute(sa.select(outbox).where(due).order_by(outbox.c.alert, outbox.c.channel)).all()
+            return [
+                Pending(
+                    read_entry(connection, row.alert),
+                    row.channel,
+                    row.attempt,
+                    None if row.retry_at is None else moment(row.retry_at),
+                )
+                for row in rows
+            ]
+
+    # --- how ---
+
+    def _spans(self, kind: Kind, since: datetime, until: datetime) -> list[Entry]:
+        query = (
+            sa.select(span.c.seq)
+            .where(span.c.kind == kind.value)
+            .where(span.c.since < microseconds(until), span.c.until > microseconds(since))
+            .order_by(span.c.seq)
+        )
+        with self._reading() as connection:
+            return [read_entry(connection, seq) for seq in connection.execute(query).scalars().all()]
+
+    def _entry(self, query: sa.Select[Any]) -> Entry | None:
+        with self._reading() as connection:
+            seq = connection.execute(query).scalar_one_or_none()
+            return None if seq is None else read_entry(connection, seq)
+
+    def _in_order(self, query: sa.Select[Any], key: sa.ColumnElement[int]) -> Iterator[sa.Row[Any]]:
+        """All rows by their key, which is the first column; page by page, yet out of one state of the database."""
+        last = -1
+        with self._reading() as connection:
+            while rows := connection.execute(query.where(key > last).order_by(key).limit(PAGE)).all():
+                yield from rows
+                last = rows[-1][0]
+
+
+def _with_pair(table: sa.Table) -> sa.Join:
+    return (
+        table.join(pair, pair.c.id == table.c.pair_id)
+        .join(check_name, check_name.c.id == pair.c.check_id)
+        .join(scope_name, scope_name.c.id == pair.c.scope_id)
+        .join(reason_text, reason_text.c.id == table.c.reason_id)
+    )
+
+
+_RUNS = sa.select(
+    run,
+    account_name.c.name.label("account"),
+    check_name.c.name.label("check"),
+    scope_name.c.name.label("scope"),
+    failure_text.c.name.label("failure"),
+    reason_text.c.name.label("reason"),
+).select_from(
+    run.join(pair, pair.c.id == run.c.pair_id)
+    .join(check_name, check_name.c.id == pair.c.check_id)
+    .join(scope_name, scope_name.c.id == pair.c.scope_id)
+    .join(account_name, account_name.c.id == run.c.account_id)
+    .outerjoin(reason_text, reason_text.c.id == run.c.reason_id)
+    .outerjoin(failure_text, failure_text.c.id == run.c.failure_id)
+)
+
+_STATES = sa.select(
+    state_interval.c.id,
+    check_name.c.name.label("check"),
+    scope_name.c.name.label("scope"),
+    subject_name.c.name.label("subject"),
+    state_interval.c.state,
+    reason_text.c.name.label("reason"),
+    state_interval.c.from_run,
+    state_interval.c.to_run,
+    state_interval.c.from_at,
+    state_interval.c.to_at,
+).select_from(_with_pair(state_interval).join(subject_name, subject_name.c.id == state_interval.c.subject_id))
+
+_SCOPES = sa.select(
+    scope_interval.c.id,
+    check_name.c.name.label("check"),
+    scope_name.c.name.label("scope"),
+    scope_interval.c.seen,
+    reason_text.c.name.label("reason"),
+    failure_text.c.name.label("failure"),
+    scope_interval.c.from_run,
+    scope_interval.c.to_run,
+    scope_interval.c.from_at,
+    scope_interval.c.to_at,
+).select_from(_with_pair(scope_interval).join(failure_text, failure_text.c.id == scope_interval.c.failure_id))
+
+
+def _of(query: sa.Select[Any], check: str | None, scope: str | None) -> sa.Select[Any]:
+    if check is not None:
+        query = query.where(check_name.c.name == check)
+    if scope is not None:
+        query = query.where(scope_name.c.name == scope)
+    return query
+
+
+def _touching(query: sa.Select[Any], table: sa.Table, since: datetime | None, until: datetime | None) -> sa.Select[Any]:
+    if since is not None:
+        query = query.where(sa.or_(table.c.to_at.is_(None), table.c.to_at > microseconds(since)))
+    if until is not None:
+        query = query.where(table.c.from_at < microseconds(until))
+    return query
+
+
+def _at(query: sa.Select[Any], table: sa.Table, at: int) -> sa.Select[Any]:
+    return query.where(table.c.from_at <= at, sa.or_(table.c.to_at.is_(None), table.c.to_at > at))
+
+
+def _place(interval: Interval) -> tuple[str, str, str]:
+    return interval[:3]
+
+
+def _interval(row: Any, blind: str) -> Interval:
+    _, check, scope, subject, state, reason, from_run, to_run, from_at, to_at = row
+    return Interval(
+        check,
+        scope,
+        subject,
+        STATES[state],
+        reason,
+        from_run,
+        to_run,
+        EPOCH + from_at * MICROSECOND,
+        None if to_at is None else EPOCH + to_at * MICROSECOND,
+        blind,
+    )
+
+
+def _scope_interval(row: sa.Row[Any]) -> ScopeInterval:
+    return ScopeInterval(
+        row.check,
+        row.scope,
+        bool(row.seen),
+        row.reason,
+        row.failure,
+        row.from_run,
+        row.to_run,
+        moment(row.from_at),
+        None if row.to_at is None else moment(row.to_at),
+    )
+
+
+def _run_row(row: sa.Row[Any]) -> RunRow:
+    states: dict[str, int] = {}
+    if row.population is not None:
+        states = {
+            State.SATISFIED.value: row.satisfied,
+            State.NOT_SATISFIED.value: row.not_satisfied,
+            State.NOT_APPLICABLE.value: row.not_applicable,
+            State.UNDETERMINED.value: row.undetermined,
+        }
+    return RunRow(
+        row.seq,
+        row.account,
+        row.check,
+        row.scope,
+        None if row.by_hand else moment(row.moment),
+        moment(row.started),
+        moment(row.finished),
+        row.population,
+        states,
+        row.failure or "",
+        row.reason or "",
+    )

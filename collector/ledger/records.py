@@ -1,0 +1,245 @@
+"""Entries and blobs in their rows, and out of them: packed, unpacked, found. Reads nothing of what they say.
+
+Functions on a connection, so that the same ones serve a reader, a batch that sees its own writes, and verification.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from collector import canonical
+from collector.errors import StoreError
+from collector.ledger import packing
+from collector.ledger.entry import BODY_BYTES_MAX, Draft, Entry, Kind
+from collector.ledger.tables import blob, entry
+
+PAGE = 1_000  # entries fetched at once
+BASES_KEPT = 20_000  # plain bodies that deltas are against, kept by a reader or a writer
+BASE_BYTES_MAX = 8_192  # of such a body; a larger one is always written whole
+BASE_USES = 64  # deltas against one body before a new one is written whole
+DEPTH_MAX = 8  # of a chain of blob deltas
+BLOB_BYTES_MAX = 1 << 30
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def microseconds(moment: datetime) -> int:
+    """Since 1970, as the tables keep times."""
+    return (moment - EPOCH) // MICROSECOND
+
+
+def moment(microseconds: int) -> datetime:
+    """The other way, in UTC."""
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+# --- entries ---
+
+
+class Bases:
+    """The plain bodies that deltas lean on, as far as a reader has met them."""
+
+    def __init__(self) -> None:
+        self._bodies: OrderedDict[int, bytes] = OrderedDict()
+
+    def get(self, connection: sa.Connection, seq: int) -> bytes:
+        held = self._bodies.get(seq)
+        if held is None:
+            row = connection.execute(_BASE, {"seq": seq}).one_or_none()
+            if row is None or row.base is not None:
+                raise ValueError(f"it leans on entry {seq}, which is not there whole")
+            held = packing.unpack(row.encoding, row.body, None, BODY_BYTES_MAX)
+            self.keep(seq, held)
+        return held
+
+    def keep(self, seq: int, body: bytes) -> None:
+        """Remembers a body that was read whole."""
+        if len(body) <= BASE_BYTES_MAX:
+            self._bodies[seq] = body
+            if len(self._bodies) > BASES_KEPT:
+                self._bodies.popitem(last=False)
+
+
+_BASE = sa.select(entry.c.encoding, entry.c.base, entry.c.body).where(entry.c.seq == sa.bindparam("seq"))
+ROW = (entry.c.seq, entry.c.kind, entry.c.at, entry.c.encoding, entry.c.base, entry.c.body)
+
+
+def body_of(connection: sa.Connection, row: Sequence[Any], bases: Bases) -> bytes:
+    """The plain body of a row of ``ROW``. Raises ValueError when the row cannot be unpacked."""
+    _, _, _, encoding, leans_on, packed = row
+    if leans_on is not None:
+        return packing.unpack(encoding, packed, bases.get(connection, leans_on), BODY_BYTES_MAX)
+    body = packing.unpack(encoding, packed, None, BODY_BYTES_MAX)
+    bases.keep(row[0], body)
+    return body
+
+
+def _entry_of(connection: sa.Connection, row: Sequence[Any], bases: Bases) -> Entry:
+    try:
+        return Entry(row[0], Kind(row[1]), moment(row[2]), body_of(connection, row, bases))
+    except ValueError as error:
+        raise StoreError(f"entry {row[0]} cannot be read: {error}; run `collector db verify`") from error
+
+
+_ONE = sa.select(*ROW).where(entry.c.seq == sa.bindparam("seq"))
+
+
+def read_entry(connection: sa.Connection, seq: int) -> Entry:
+    """Raises StoreError when there is no such entry."""
+    row = connection.execute(_ONE, {"seq": seq}).one_or_none()
+    if row is None:
+        raise StoreError(f"the ledger has no entry {seq}")
+    return _entry_of(connection, row, Bases())
+
+
+def read_entries(
+    connection: sa.Connection, start: int, end: int | None, kinds: Collection[Kind] | None, bases: Bases
+) -> list[Entry]:
+    """At most ``PAGE`` entries of ``[start, end)``, in order."""
+    query = sa.select(*ROW).where(entry.c.seq >= start).order_by(entry.c.seq).limit(PAGE)
+    if end is not None:
+        query = query.where(entry.c.seq < end)
+    if kinds is not None:
+        query = query.where(entry.c.kind.in_(sorted(kind.value for kind in kinds)))
+    return [_entry_of(connection, row, bases) for row in connection.execute(query)]
+
+
+class Deltas:
+    """Which bodies a writer may lean new ones on: the last one written whole of the same kind, check and scope.
+
+    Also the last blob of each series, for the same purpose. Known only to the process that wrote them; after a start
+    each group and each series begins with one written whole.
+    """
+
+    def __init__(self) -> None:
+        self.series: dict[str, str] = {}  # the digest of the last blob, by the name of the series
+        self._groups: OrderedDict[tuple[Any, ...], tuple[int, bytes, int]] = OrderedDict()  # seq, body, uses
+
+    def pack(self, draft: Draft, seq: int, body: bytes) -> dict[str, Any]:
+        """The row of an entry."""
+        group = (draft.kind, *(draft.fields.get(name) for name in ("account", "check", "scope")))
+        base, whole, uses = self._groups.pop(group, (None, None, BASE_USES))
+        if uses >= BASE_USES:
+            base = whole = None
+        encoding, packed = packing.pack_leaning(body, whole)
+        if encoding == packing.DELTA and base is not None and whole is not None:
+            self._groups[group] = (base, whole, uses + 1)
+        else:
+            base = None
+            if len(body) <= BASE_BYTES_MAX:
+                self._groups[group] = (seq, body, 0)
+            if len(self._groups) > BASES_KEPT:
+                self._groups.popitem(last=False)
+        return {
+            "seq": seq,
+            "kind": draft.kind.value,
+            "at": microseconds(draft.at),
+            "encoding": encoding,
+            "base": base,
+            "body": packed,
+        }
+
+
+# --- blobs ---
+
+_BLOB = sa.select(blob.c.id, blob.c.digest, blob.c.size, blob.c.encoding, blob.c.base, blob.c.depth, blob.c.data)
+_BY_DIGEST = _BLOB.where(blob.c.digest == sa.bindparam("digest"))
+_BY_ID = _BLOB.where(blob.c.id == sa.bindparam("id"))
+_FIND = sa.select(blob.c.id).where(blob.c.digest == sa.bindparam("digest"))
+_NEXT = sa.select(sa.func.coalesce(sa.func.max(blob.c.id), 0) + 1)
+
+
+def has_blob(connection: sa.Connection, digest: str) -> bool:
+    return connection.execute(_FIND, {"digest": _raw(digest)}).one_or_none() is not None
+
+
+def read_blob(connection: sa.Connection, digest: str) -> bytes:
+    """The plain bytes behind a digest. Raises StoreError when they are not there or are not what they were."""
+    row = connection.execute(_BY_DIGEST, {"digest": _raw(digest)}).one_or_none()
+    if row is None:
+        raise StoreError(f"the ledger holds no blob {digest}; it may belong to another ledger")
+    try:
+        data = _unpack_blob(connection, row)
+    except ValueError as error:
+        raise StoreError(f"blob {digest} {error}; run `collector db verify`, and restore a backup") from error
+    return data
+
+
+def write_blob(connection: sa.Connection, data: bytes, like: str | None) -> str:
+    """Keeps ``data`` once and returns its digest. ``like``: the digest of an earlier one much like it."""
+    digest = canonical.digest(data)
+    if has_blob(connection, digest):
+        return digest
+    if len(data) > BLOB_BYTES_MAX:
+        raise StoreError(f"a blob of {len(data)} bytes; at most {BLOB_BYTES_MAX} are kept in one piece")
+    base = connection.execute(_BY_DIGEST, {"digest": _raw(like)}).one_or_none() if like else None
+    if base is not None and base.depth >= DEPTH_MAX:
+        base = None
+    try:
+        whole = None if base is None else _unpack_blob(connection, base)
+    except ValueError as error:
+        raise StoreError(f"blob {like} {error}; run `collector db verify`, and restore a backup") from error
+    encoding, packed = packing.pack(data, whole)
+    leans = base if encoding == packing.DELTA else None
+    connection.execute(
+        sa.insert(blob),
+        {
+            "id": connection.execute(_NEXT).scalar_one(),
+            "digest": _raw(digest),
+            "size": len(data),
+            "encoding": encoding,
+            "base": None if leans is None else leans.id,
+            "depth": 0 if leans is None else leans.depth + 1,
+            "data": packed,
+        },
+    )
+    return digest
+
+
+def _unpack_blob(connection: sa.Connection, row: Any) -> bytes:
+    """The plain bytes of a row, proved by its digest. Raises ValueError with words that follow "blob X ..."."""
+    chain = [row]
+    while chain[-1].base is not None:
+        below = connection.execute(_BY_ID, {"id": chain[-1].base}).one_or_none()
+        if below is None or len(chain) > DEPTH_MAX:
+            raise ValueError("leans on a blob that is not there")
+        chain.append(below)
+    data: bytes | None = None
+    for link in reversed(chain):
+        try:
+            data = packing.unpack(link.encoding, link.data, data, link.size)
+        except ValueError as error:
+            raise ValueError(f"cannot be unpacked: {error}") from error
+    if data is None or canonical.digest(data) != row.digest.hex():
+        raise ValueError("is not what was kept: its digest differs")
+    return data
+
+
+def blobs(connection: sa.Connection) -> Iterator[tuple[str, str]]:
+    """Every blob in the order of its keeping as (digest, what is wrong with it or "")."""
+    last = 0
+    while rows := connection.execute(_BLOB.where(blob.c.id > last).order_by(blob.c.id).limit(64)).all():
+        for row in rows:
+            try:
+                _unpack_blob(connection, row)
+            except ValueError as error:
+                yield row.digest.hex(), str(error)
+            else:
+                yield row.digest.hex(), ""
+        last = rows[-1].id
+
+
+def _raw(digest: str) -> bytes:
+    try:
+        raw = bytes.fromhex(digest)
+    except ValueError as error:
+        raise StoreError(f"{digest!r} is not a digest: 64 hexadecimal digits") from error
+    if len(raw) != 32:
+        raise StoreError(f"{digest!r} is not a digest: 64 hexadecimal digits")
+    return raw

@@ -1,0 +1,372 @@
+"""The ledger as the rest of the program has it: open, write in one transaction, read, sign, prove, rebuild.
+
+How entries and blobs lie in their rows is in records.py, the proof in integrity.py, the derived tables in
+projecting.py and projection.py, the database file in database.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from collector.errors import ConfigError, LedgerBroken, StoreError
+from collector.ledger import integrity, merkle, projecting, records
+from collector.ledger.database import PATIENCE_SECONDS, Database
+from collector.ledger.entry import Draft, Entry, Kind
+from collector.ledger.integrity import Progress, Verified
+from collector.ledger.note import BadNote, TreeHead, VerifierKey, check_name
+from collector.ledger.projection import Projection
+from collector.ledger.seal import Signer, refuse_other_key, seal
+from collector.ledger.tables import checkpoint, edge, entry, head, tile
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A signed tree head: the first ``size`` entries had this ``root``. ``note`` is the C2SP text, kept as signed."""
+
+    size: int
+    root: bytes
+    at: datetime
+    note: str
+
+
+class Ledger:
+    """An append-only log in one database. Safe to use from many threads; one process at a time may write."""
+
+    def __init__(self, database: Database, origin: str, signer: Signer | None) -> None:
+        """Use ``Ledger.open``."""
+        self._database = database
+        self._writer = threading.Lock()
+        self._deltas = records.Deltas()
+        self._signer = signer
+        self.origin = origin
+        self.url = database.url.render_as_string(hide_password=True)
+        self.path: Path = database.path
+        self.projection = Projection(database.reading)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        origin: str,
+        signer: Signer | None,
+        create: bool = False,
+        verify: bool = True,
+        patience: float = PATIENCE_SECONDS,
+    ) -> Ledger:
+        """Opens the ledger at ``url`` (``sqlite:///path``), and proves it unless told not to.
+
+        ``create`` begins a ledger where there is none, and brings older tables up to date. Without a ``signer`` it can
+        be read and written, but not signed. ``patience``: seconds to wait for another process to finish writing.
+
+        Raises StoreError when the database cannot be used as it is, ConfigError when the origin or the key belong to
+        another ledger, LedgerBroken when the ledger does not verify.
+        """
+        try:
+            check_name(origin)
+        except BadNote as error:
+            raise ConfigError(f"the ledger's origin is no name: {error}") from error
+        database = Database.open(url, create=create, patience=patience)
+        try:
+            begun = _begun_as(database, origin, create)
+            if begun != origin:
+                raise ConfigError(f"the ledger at {database.path} is {begun}, not {origin}; origins never change")
+            ledger = cls(database, origin, signer)
+            key = ledger.key()
+            if signer is not None and signer.key.name != origin:
+                raise ConfigError(f"the key signs for {signer.key.name}, the ledger is {origin}; use this ledger's key")
+            if signer is not None and key is not None:
+                refuse_other_key(key, signer)
+            if verify:
+                ledger.verify()
+        except BaseException:
+            database.close()
+            raise
+        return ledger
+
+    def close(self) -> None:
+        """Gives all connections back. Reading or writing afterwards opens new ones."""
+        self._database.close()
+
+    # --- reading ---
+
+    def size(self) -> int:
+        """How many entries there are; they are numbered from 0."""
+        with self._database.reading() as connection:
+            return _size(connection)
+
+    def entry(self, seq: int) -> Entry:
+        """Raises StoreError when there is no such entry."""
+        with self._database.reading() as connection:
+            return records.read_entry(connection, seq)
+
+    def entries(self, start: int = 0, end: int | None = None, kinds: Collection[Kind] | None = None) -> Iterator[Entry]:
+        """The entries of ``[start, end)`` in order, only of some ``kinds`` when they are given."""
+        bases = records.Bases()
+        with self._database.reading() as connection:
+            while page := records.read_entries(connection, start, end, kinds, bases):
+                yield from page
+                start = page[-1].seq + 1
+
+    def blob(self, digest: str) -> bytes:
+        """The bytes behind a digest, proved by it. Raises StoreError when they are absent or damaged."""
+        with self._database.reading() as connection:
+            return records.read_blob(connection, digest)
+
+    def has_blob(self, digest: str) -> bool:
+        with self._database.reading() as connection:
+            return records.has_blob(connection, digest)
+
+    def key(self) -> VerifierKey | None:
+        """The key that signs this ledger, as its newest ``key`` entry names it; None when it has none yet."""
+        found = self.projection.last(Kind.KEY)
+        return None if found is None else VerifierKey.parse(found.data["vkey"])
+
+    # --- the tree ---
+
+    def root(self, size: int | None = None) -> bytes:
+        """The root over the first ``size`` entries, or over all. Raises StoreError when there are fewer."""
+        with self._tree(size) as (node, size):
+            return merkle.root(size, node)
+
+    def frontier(self, size: int) -> list[bytes]:
+        """The hashes of the complete subtrees of the first ``size`` entries, largest first."""
+        with self._tree(size) as (node, size):
+            return merkle.frontier(size, node)
+
+    def inclusion(self, seq: int, size: int) -> list[bytes]:
+        """The proof that entry ``seq`` is in the tree of ``size`` entries (RFC 6962)."""
+        with self._tree(size) as (node, size):
+            return merkle.inclusion(seq, size, node)
+
+    def consistency(self, old: int, new: int) -> list[bytes]:
+        """The proof that the first ``old`` entries are the beginning of the first ``new`` ones (RFC 6962)."""
+        with self._tree(new) as (node, new):
+            return merkle.consistency(old, new, node)
+
+    @contextlib.contextmanager
+    def _tree(self, size: int | None) -> Iterator[tuple[merkle.Node, int]]:
+        with self._database.reading() as connection:
+            now = _size(connection)
+            if size is not None and not 0 <= size <= now:
+                raise StoreError(f"the ledger has {now} entries, not {size}")
+            yield _node(connection, now), now if size is None else size
+
+    # --- writing ---
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Batch]:
+        """One transaction: everything in it is kept, on disk, when the block ends; nothing of it when it raises.
+
+        Raises StoreError when another process is writing for longer than our patience, or the disk is full.
+        """
+        with self._writer:
+            try:
+                with self._database.writing() as connection:
+                    batch = Batch(connection, self.origin, self._signer, self._deltas)
+                    yield batch
+                    batch.finish()
+            except BaseException:
+                self._deltas = records.Deltas()  # it may lean on entries that were never kept
+                raise
+
+    def checkpoint(self, at: datetime) -> Checkpoint | None:
+        """Signs the tree as it is and keeps the checkpoint; None when nothing was written since the last one.
+
+        Raises ConfigError without the right signer, LedgerBroken rather than sign what does not continue the last one.
+        """
+        if self._signer is None:
+            raise ConfigError("there is no key to sign the ledger with; name the log key in the configuration")
+        with self._writer, self._database.writing() as connection:
+            size = _size(connection)
+            last = _checkpoints(connection, newest=True)
+            if size == 0 or (last and last[0].size == size):
+                return None
+            key = _key(connection)
+            if key is None:
+                raise ConfigError("the ledger was begun without a key; write a key entry before the first checkpoint")
+            refuse_other_key(key, self._signer)
+            node = _node(connection, size)
+            before = None if not last else TreeHead(self.origin, last[0].size, last[0].root)
+            if before is not None and before.size <= size and merkle.root(before.size, node) != before.root:
+                raise LedgerBroken(
+                    f"the first {before.size} entries hash to another root than was signed; nothing more is signed: "
+                    "run `collector db verify`"
+                )
+            root = merkle.root(size, node)
+            note = seal(self._signer, TreeHead(self.origin, size, root), before)
+            values = {"size": size, "root": root, "at": records.microseconds(at), "note": note}
+            connection.execute(sa.insert(checkpoint), values)
+        return Checkpoint(size, root, at.astimezone(UTC), note)
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """All of them, smallest first."""
+        with self._database.reading() as connection:
+            return _checkpoints(connection)
+
+    # --- proving and rebuilding ---
+
+    def verify(self, progress: Progress | None = None, *, blobs: bool = False) -> Verified:
+        """Proves all entries, tiles, roots and signatures, and on request all blobs. Raises LedgerBroken."""
+        with self._database.reading() as connection:
+            return integrity.verify(connection, str(self.path), blobs=blobs, progress=progress)
+
+    def rebuild(self, progress: Progress | None = None) -> None:
+        """Throws the derived tables away and makes them again from the entries, in one transaction."""
+        bases = records.Bases()
+        with self._writer, self._database.writing() as connection:
+            size = _size(connection)
+            read_blob = partial(records.read_blob, connection)
+            projecting.empty(connection)
+            start = 0
+            while page := records.read_entries(connection, start, None, None, bases):
+                for found in page:
+                    projecting.apply(connection, found, read_blob)
+                start = page[-1].seq + 1
+                if progress is not None:
+                    progress(start, size)
+
+
+class Batch:
+    """What one transaction adds. Made by ``Ledger.write``; of no use after its block has ended."""
+
+    def __init__(self, connection: sa.Connection, origin: str, signer: Signer | None, deltas: records.Deltas) -> None:
+        self._connection = connection
+        self._origin = origin
+        self._signer = signer
+        self._deltas = deltas
+        self._read_blob = partial(records.read_blob, connection)
+        self._began_at = size = _size(connection)
+        levels = connection.execute(sa.select(edge.c.hashes).order_by(edge.c.level)).scalars().all()
+        try:
+            self._edge = merkle.Edge(size, levels)
+        except ValueError as error:
+            raise LedgerBroken(
+                f"the ledger's unfilled tiles are damaged ({error}); run `collector db verify`"
+            ) from error
+        self._levels_held = len(levels)
+        self.projection = Projection(self._same)
+
+    def blob(self, data: bytes, like: str | None = None) -> str:
+        """Keeps ``data`` and returns its SHA-256; the same bytes are kept once.
+
+        ``like`` names a series of blobs that differ little from one to the next, such as the call logs of one account
+        or the answers to one question. It only saves room: each is kept as what differs from the one before it.
+        """
+        series = self._deltas.series
+        digest = records.write_blob(self._connection, data, series.get(like) if like else None)
+        if like:
+            series[like] = digest
+        return digest
+
+    def has_blob(self, digest: str) -> bool:
+        return records.has_blob(self._connection, digest)
+
+    def add(self, draft: Draft) -> Entry:
+        """Appends one entry and draws its consequences. The first entry of a signed ledger names its key.
+
+        Raises ValueError for a draft that cannot be an entry, StoreError when it rests on a blob that is not kept.
+        """
+        if self._edge.size == 0 and self._signer is not None and draft.kind is not Kind.KEY:
+            reason = "the ledger begins"
+            fields = {"origin": self._origin, "vkey": str(self._signer.key), "reason": reason}
+            self._append(Draft(Kind.KEY, draft.at, fields))
+        if draft.kind is Kind.KEY:
+            self._check_key(draft)
+        return self._append(draft)
+
+    def _append(self, draft: Draft) -> Entry:
+        seq = self._edge.size
+        body = draft.body(seq)
+        row = self._deltas.pack(draft, seq, body)
+        self._connection.execute(_INSERT, row)
+        full = self._edge.push(merkle.leaf_hash(body))
+        if full:
+            rows = [{"level": item.level, "n": item.n, "hashes": item.hashes} for item in full]
+            self._connection.execute(sa.insert(tile), rows)
+        added = Entry(seq, draft.kind, records.moment(row["at"]), body)
+        projecting.apply(self._connection, added, self._read_blob)
+        return added
+
+    def _check_key(self, draft: Draft) -> None:
+        """A key entry decides which signatures are believed, so it is not written unless it can be."""
+        key = VerifierKey.parse(draft.fields["vkey"])
+        if draft.fields["origin"] != self._origin or key.name != self._origin:
+            raise ValueError(f"a key entry of {key.name} in the ledger {self._origin}")
+
+    def finish(self) -> None:
+        """Moves the end of the log; called once, when the block has ended well."""
+        if self._edge.size == self._began_at:
+            return
+        self._connection.execute(sa.update(head).where(head.c.size == self._began_at).values(size=self._edge.size))
+        for level, hashes in enumerate(self._edge.levels):
+            if level < self._levels_held:
+                values = {"wanted": level, "held": bytes(hashes)}
+                self._connection.execute(_EDGE, values)
+            else:
+                self._connection.execute(sa.insert(edge), {"level": level, "hashes": bytes(hashes)})
+
+    @contextlib.contextmanager
+    def _same(self) -> Iterator[sa.Connection]:
+        yield self._connection
+
+
+_INSERT = sa.insert(entry)
+_EDGE = sa.update(edge).where(edge.c.level == sa.bindparam("wanted")).values(hashes=sa.bindparam("held"))
+
+
+def _begun_as(database: Database, origin: str, create: bool) -> str:
+    """The origin that the ledger was begun with; begins it when asked to."""
+    with database.writing() if create else database.reading() as connection:
+        found = connection.execute(sa.select(head.c.origin)).scalar_one_or_none()
+        if found is None and create:
+            connection.execute(sa.insert(head), {"id": 1, "origin": origin, "size": 0})
+            return origin
+    if found is None:
+        raise StoreError(f"the ledger at {database.path} was never begun; run `collector db upgrade`")
+    return str(found)
+
+
+def _size(connection: sa.Connection) -> int:
+    return int(connection.execute(sa.select(head.c.size)).scalar_one())
+
+
+def _key(connection: sa.Connection) -> VerifierKey | None:
+    @contextlib.contextmanager
+    def same() -> Iterator[sa.Connection]:
+        yield connection
+
+    found = Projection(same).last(Kind.KEY)
+    return None if found is None else VerifierKey.parse(found.data["vkey"])
+
+
+def _checkpoints(connection: sa.Connection, *, newest: bool = False) -> list[Checkpoint]:
+    query = sa.select(checkpoint).order_by(checkpoint.c.size.desc() if newest else checkpoint.c.size)
+    rows = connection.execute(query.limit(1) if newest else query)
+    return [Checkpoint(row.size, row.root, records.moment(row.at), row.note) for row in rows]
+
+
+def _node(connection: sa.Connection, size: int) -> merkle.Node:
+    """The nodes of the tree of ``size`` entries, each tile read once."""
+    held: dict[tuple[int, int], bytes] = {}
+
+    def fetch(level: int, n: int) -> bytes:
+        if (level, n) not in held:
+            held[level, n] = integrity.stored_tile(connection, level, n, size)
+        return held[level, n]
+
+    def node(level: int, index: int) -> bytes:
+        try:
+            return merkle.node_in_tiles(level, index, fetch)
+        except ValueError as error:
+            raise LedgerBroken(f"a part of the tree is missing ({error}); run `collector db verify`") from error
+
+    return node
