@@ -193,7 +193,7 @@ AnyCheck = Check[Any, Any, Any] | LimitedCheck[Any, Any, Any, Any]
 
 def module_of(check: AnyCheck) -> str:
     """The module that holds the check."""
-    return check.population.__module__
+    return str(getattr(check.population, "__module__", ""))  # a partial or a builtin has none
 
 
 def doc_of(check: AnyCheck) -> str:
