@@ -61,15 +61,16 @@ def test_a_generator_writes_only_what_it_owns() -> None:
         generate.expected(FOUND, (astray,))
 
 
-def test_the_command_says_what_is_wrong_and_exits_with_1(
-    written: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(generate, "ROOT", generate.ROOT)
-    monkeypatch.setattr(generate, "problems", lambda root, files: ["stale      docs/a.md"])
-    assert generate.main(["--check"]) == 1
-    assert "stale      docs/a.md\nrun `make docs`" in capsys.readouterr().out
-    monkeypatch.setattr(generate, "problems", lambda root, files: [])
-    assert generate.main(["--check"]) == 0
+def test_the_command_writes_checks_and_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert generate.main(["--check"], tmp_path) == 1
+    said = capsys.readouterr().out
+    assert "missing    deploy/aws/role.yaml\n" in said
+    assert said.endswith("run `make docs` (python tools/generate.py) and commit what it changes\n")
+    assert list(tmp_path.iterdir()) == []
+    assert generate.main([], tmp_path) == 0
+    assert generate.main(["--check"], tmp_path) == 0
+    (tmp_path / "deploy/aws/role.yaml").write_text("Resources: {}\n")
+    assert generate.main(["--check"], tmp_path) == 1
 
 
 @pytest.mark.parametrize("item", list(FOUND), ids=lambda item: item.check.id)

@@ -304,15 +304,15 @@ def write(root: Path, files: Mapping[str, str], generators: Sequence[Generator] 
             target.write_text(text)
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(description="Write the files that are made from the checks.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when anything is out of date")
     files = expected(registry.load([checks]))
     if not parser.parse_args(arguments).check:
-        write(ROOT, files)
+        write(root, files)
         print(f"{len(files)} generated files are up to date")
         return 0
-    wrong = problems(ROOT, files)
+    wrong = problems(root, files)
     for line in wrong:
         print(line)
     if wrong:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import Check, Family, bad, good, not_applicable, not_satisfied, one_of, outside, satisfied
+from collector.check import Check, Family, bad, good, not_applicable, not_satisfied, one_of, outside, satisfied, text
 from collector.clouds.aws import Account
 from collector.model import Verdict
 
@@ -31,7 +31,7 @@ def population(aws: Account) -> Iterable[Mapping[str, Any]]:
     running = sorted(each["InstanceId"] for each in found if each["State"]["Name"] == "running")
     groups = {id: running[n - n % TOGETHER : n - n % TOGETHER + TOGETHER] for n, id in enumerate(running)}
     for each in found:
-        arn = aws.arn("ec2", f"instance/{each['InstanceId']}")
+        arn = aws.arn("ec2", f"instance/{text(each['InstanceId'])}")
         yield {**each, "arn": arn, "group": groups.get(each["InstanceId"], [])}
 
 
@@ -71,7 +71,7 @@ CHECK = Check(
         "securityhub:SSM.1",
     ),
     population=population,
-    name=lambda instance: str(instance["arn"]),
+    name=lambda instance: instance["arn"],
     observe=observe,
     evaluate=evaluate,
     examples=(

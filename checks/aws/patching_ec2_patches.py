@@ -41,7 +41,7 @@ def population(aws: Account) -> Iterable[Mapping[str, Any]]:
     running = sorted(each["InstanceId"] for each in found if each["State"]["Name"] == "running")
     groups = {id: running[n - n % TOGETHER : n - n % TOGETHER + TOGETHER] for n, id in enumerate(running)}
     for each in found:
-        arn = aws.arn("ec2", f"instance/{each['InstanceId']}")
+        arn = aws.arn("ec2", f"instance/{check.text(each['InstanceId'])}")
         yield {**each, "arn": arn, "group": groups.get(each["InstanceId"], [])}
 
 
@@ -77,7 +77,7 @@ CHECK = LimitedCheck(
     regional=True,
     see=("aws-config:ec2-managedinstance-patch-compliance-status-check", "prowler:ssm_managed_compliant_patching"),
     population=population,
-    name=lambda instance: str(instance["arn"]),
+    name=lambda instance: instance["arn"],
     observe=observe,
     evaluate=evaluate,
     limits=Limits(),

@@ -29,7 +29,7 @@ class Limits:
 
 def population(aws: Account) -> Iterable[tuple[str, str]]:
     """Name and ARN of each cluster."""
-    return [(name, aws.arn("eks", f"cluster/{name}")) for name in aws.each("eks", "list_clusters", "clusters")]
+    return [(name, aws.arn("eks", f"cluster/{text(name)}")) for name in aws.each("eks", "list_clusters", "clusters")]
 
 
 def observe(aws: Account, cluster: tuple[str, str]) -> Cluster:

@@ -33,7 +33,7 @@ def population(aws: Account) -> Iterable[Mapping[str, Any]]:
 
 
 def name(database: Mapping[str, Any]) -> str:
-    return str(database["DBClusterArn"] if "DBClusterArn" in database else database["DBInstanceArn"])
+    return text(database["DBClusterArn"] if "DBClusterArn" in database else database["DBInstanceArn"])
 
 
 def observe(aws: Account, database: Mapping[str, Any]) -> Database:

@@ -9,6 +9,7 @@ import sys
 import types
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -209,19 +210,26 @@ ACTIONS = {
     "s3.get_bucket_lifecycle_configuration": "s3:GetLifecycleConfiguration",
     "s3.get_bucket_replication": "s3:GetReplicationConfiguration",
     "s3.get_object_lock_configuration": "s3:GetBucketObjectLockConfiguration",
-    "s3.get_bucket_logging": "s3:GetBucketLogging",
+    "s3.head_bucket": "s3:ListBucket",
+    "accessanalyzer.list_findings_v2": "access-analyzer:ListFindings",
 }
-SERVICES = {"monitoring": "cloudwatch"}
+SERVICES = {"monitoring": "cloudwatch", "tagging": "tag"}
 
 
 @each_aws_check
 def test_the_permissions_are_exactly_those_of_the_questions(item: Registered) -> None:
-    assert set(item.check.permissions) == set(asked(item))
+    found = list(asked(item))
+    if UNREADABLE in found:  # a question whose operation is no literal: it may be any of the declared ones
+        assert set(found) - {UNREADABLE} <= set(item.check.permissions)
+    else:
+        assert set(found) == set(item.check.permissions)
+
+
+UNREADABLE = "an operation that only the run knows"
 
 
 def asked(item: Registered) -> Iterator[str]:
     """The IAM actions of the questions that stand in the source."""
-    session = botocore.session.Session()
     for node in ast.walk(tree_of(item)):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
@@ -230,15 +238,19 @@ def asked(item: Registered) -> Iterator[str]:
         elif node.func.attr == "regions":
             yield "ec2:DescribeRegions"
         elif node.func.attr in ("call", "each"):
-            service, operation = (ast.literal_eval(argument) for argument in node.args[:2])
-            model = session.get_service_model(service)
-            names = {xform_name(name): name for name in model.operation_names}
-            assert operation in names, f"AWS has no operation {service}.{operation}"
-            if model.signing_name == "apigateway":
-                yield f"apigateway:{model.operation_model(names[operation]).http['method']}"
-            else:
-                prefix = SERVICES.get(model.signing_name, model.signing_name)
-                yield ACTIONS.get(f"{service}.{operation}", f"{prefix}:{names[operation]}")
+            words = [argument.value for argument in node.args[:2] if isinstance(argument, ast.Constant)]
+            yield action_of(*words) if len(words) == 2 else UNREADABLE
+
+
+@cache
+def action_of(service: str, operation: str) -> str:
+    model = botocore.session.Session().get_service_model(service)
+    names = {xform_name(name): name for name in model.operation_names}
+    assert operation in names, f"AWS has no operation {service}.{operation}"
+    if model.signing_name == "apigateway":  # its actions are the HTTP verbs
+        return f"apigateway:{model.operation_model(names[operation]).http['method']}"
+    prefix = SERVICES.get(model.signing_name, model.signing_name)
+    return ACTIONS.get(f"{service}.{operation}", f"{prefix}:{names[operation]}")
 
 
 # --- the types tie the parts of a check together ---
