@@ -8,7 +8,8 @@ import subprocess
 import sys
 import types
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -162,6 +163,33 @@ def lasting(hint: Any) -> bool:
     if is_dataclass(hint):
         return not list(wrong_facts(hint))  # type: ignore[arg-type]
     return isinstance(hint, type) and issubclass(hint, str | int)
+
+
+@dataclass(frozen=True)
+class Lasting:
+    name: str
+    on: bool
+    age_days: int
+    keys: tuple[str, ...] = ()
+    owner: str | None = None
+
+
+@dataclass(frozen=True)
+class Fleeting:
+    share: float
+    seen: datetime
+    started_time: str
+    parts: list[str]
+
+
+def test_the_rule_for_facts_tells_lasting_from_fleeting() -> None:
+    assert list(wrong_facts(Lasting)) == []
+    assert [said.split()[0] for said in wrong_facts(Fleeting)] == ["share", "seen", "started_time", "parts"]
+
+
+def test_the_rule_for_imports_sees_every_way_to_import() -> None:
+    source = "import os\nfrom collector import check\nfrom time import time\ndef f():\n    import socket, ssl\n"
+    assert list(imported(ast.parse(source))) == ["os", "collector.check", "time", "socket", "ssl"]
 
 
 @each_check

@@ -222,6 +222,16 @@ def test_a_patch_state_that_lacks_a_count_is_undetermined(missing: str) -> None:
     assert states(looked(patching_ec2_patches.CHECK, replies)) == {"i-1": UNDETERMINED}
 
 
+def test_the_worst_of_two_patch_states_of_one_instance_counts() -> None:
+    both = [patch_state("i-1", SecurityNonCompliantCount=1), patch_state("i-1"), patch_state("i-2")]
+    for entries in (both, both[::-1]):
+        replies: Replies = {
+            "describe_instances": reservations(instance("i-1"), instance("i-2")),
+            "describe_instance_patch_states": {"InstancePatchStates": entries},
+        }
+        assert states(looked(patching_ec2_patches.CHECK, replies)) == {"i-1": NOT_SATISFIED, "i-2": SATISFIED}
+
+
 def test_instances_that_patch_manager_never_saw_are_not_skipped() -> None:
     replies: Replies = {
         "describe_instances": reservations(instance("i-1"), instance("i-2"), instance("i-3", "stopping")),
