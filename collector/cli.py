@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from collector import __version__, canonical, controls, daemon, errors, logs, policy
+from collector import __version__, canonical, daemon, errors, logs, policy
 from collector import config as config_file
 from collector.check import doc_of, limits_record, section_of, title_of
 from collector.clouds.transcript import Transcript
@@ -106,7 +106,7 @@ def _die(words: str, code: Exit) -> NoReturn:
 
 def _settings(path: Path) -> Settings:
     settings = config_file.load(path, os.environ)
-    logs.configure(settings.log.format, settings.log.level)
+    logs.setup(settings.log.format, settings.log.level)
     return settings
 
 
@@ -143,7 +143,7 @@ def _root(
     ] = False,
 ) -> None:
     # Library code logs through structlog; until a configuration says otherwise, only warnings are of interest.
-    logs.configure("console", "warning")
+    logs.setup("console", "warning")
 
 
 # --- setting up ---
@@ -201,7 +201,7 @@ def preflight(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False
     """Ask everything once, keep nothing: which checks would be blind, and why."""
     settings = _settings(config)
     registry = daemon.load_registry(settings)
-    bound = controls.load(settings.collector.controls, registry)
+    bound = daemon.load_controls(settings, registry)
     clouds = daemon.directory(settings)
     rows: list[dict[str, Any]] = []
     for account in settings.aws:
@@ -260,7 +260,7 @@ def policy_command(
     if config.exists():
         settings = _settings(config)
         registry = daemon.load_registry(settings)
-        enabled = controls.load(settings.collector.controls, registry).enabled
+        enabled = daemon.load_controls(settings, registry).enabled
     else:
         registry = daemon.shipped()
         enabled = tuple(item.check.id for item in registry)
@@ -355,7 +355,7 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
     """How every control was when it was last looked at."""
     settings = _settings(config)
     registry = daemon.load_registry(settings)
-    bound = controls.load(settings.collector.controls, registry)
+    bound = daemon.load_controls(settings, registry)
     with _reading(settings) as ledger:
         rows = _status_rows(bound, ledger)
     if as_json:

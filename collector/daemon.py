@@ -18,9 +18,11 @@ import structlog
 import checks
 from collector import controls as control_file
 from collector import registry as registry_module
+from collector.alert import route
 from collector.alert.outbox import Channels, deliver_due, open_channels
 from collector.clouds.directory import AwsSettings, Directory, Limits
 from collector.config import Settings
+from collector.controls import Controls
 from collector.errors import CollectorError
 from collector.ledger.seal import FileSigner
 from collector.ledger.store import Ledger
@@ -51,6 +53,11 @@ def load_registry(settings: Settings) -> Registry:
     return registry_module.load([checks], settings.checks.entry_points, settings.checks.folders)
 
 
+def load_controls(settings: Settings, registry: Registry) -> Controls:
+    """The operator's controls, bound to checks. Raises ConfigError."""
+    return control_file.load(settings.collector.controls, registry)
+
+
 def directory(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Directory:
     """The clouds of a configuration."""
     return Directory(clock, Limits(run_seconds=settings.schedule.run_seconds_max))
@@ -79,7 +86,8 @@ def opened(
 ) -> Iterator[Operation]:
     """Everything that observing needs, from a configuration; closes the ledger at the end."""
     registry = load_registry(settings)
-    controls = control_file.load(settings.collector.controls, registry)
+    controls = load_controls(settings, registry)
+    route.refuse_unknown(controls, settings, registry)
     ledger = open_ledger(settings, create=create)
     try:
         yield Operation(settings, controls, registry, ledger, clouds or directory(settings, clock), clock)
@@ -127,19 +135,19 @@ class Daemon:
     def _plan(self, account: AwsSettings) -> Callable[[], object]:
         return lambda: self.operation.plan(account)
 
-    def _observe(self, account: AwsSettings) -> Callable[[], object]:
-        return lambda: self._note(self.operation.answer_due(account))
+    def _observe(
+        self, account: AwsSettings, reason: str = "the run before it was still at work"
+    ) -> Callable[[], object]:
+        return lambda: self._note(self.operation.answer_due(account, reason))
 
     def _catch_up(self) -> None:
         for account in self.operation.accounts:
             name = f"account {account.account}"
-            self._job(
-                name, lambda a=account: self._note(self.operation.answer_due(a, "the collector was not running"))
-            )()
+            self._job(name, self._observe(account, "the collector was not running"))()
 
     def _deliver(self) -> object:
         self._ticked = time.monotonic()
-        counts = deliver_due(self.operation.ledger, self.channels, self.operation.clock())
+        counts = deliver_due(self.operation.ledger, self.channels, self.operation.clock)
         self.metrics.delivered(counts)
         return counts
 
@@ -228,8 +236,11 @@ def run(settings: Settings, clouds: Opener | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with opened(settings, clouds=clouds) as operation:
-        metrics = Metrics()
-        daemon = Daemon(operation, open_channels(settings), metrics)
+        channels = open_channels(settings, os.environ)
+        metrics = Metrics(settings.schedule.grace)
+        metrics.channels(channels)
+        metrics.refresh(operation.ledger)
+        daemon = Daemon(operation, channels, metrics)
         server = Server(settings.web.listen, alive=daemon.alive, ready=daemon.ready, metrics=metrics)
         daemon.start()
         server.start()

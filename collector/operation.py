@@ -20,7 +20,7 @@ from collector import __version__, canonical
 from collector.alert import route
 from collector.check import limits_record, title_of
 from collector.clouds.directory import AwsSettings
-from collector.clouds.transcript import Transcript, skew_ms
+from collector.clouds.transcript import Transcript, question_id, skew_ms
 from collector.collect import Task, collect
 from collector.config import Settings
 from collector.controls import Controls
@@ -32,7 +32,10 @@ from collector.registry import Registry
 from collector.window.drift import Cause, Drift, Event, Opened, drifts
 from collector.window.slots import Declared, Due, Plan, PlannedCheck, due, in_force, plan_from, ticks, unanswered
 
-PLAN_AHEAD = timedelta(days=2)  # a plan reaches to the midnight after tomorrow; a new one is written each day
+# A plan holds until a newer one is written, which is each day while the collector runs. It reaches so far ahead that an
+# outage of any length finds its slots due, and so declared as gaps, instead of finding nothing planned.
+PLAN_AHEAD = timedelta(days=400)
+NEXT_SLOT_WITHIN = timedelta(days=32)  # the longest cadence is 31 days
 LOOK_BACK = timedelta(days=400)  # how far a starting daemon looks for slots that nobody accounted for
 
 log = structlog.get_logger(__name__)
@@ -141,11 +144,10 @@ class Operation:
             names = sorted(account.regions or regions or known)
             planned = self._planned(scope, names)
             until = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + PLAN_AHEAD
-            if last is not None:
-                same = last.data["checks"] == plan_fields(scope, now, until, planned, names, "")["checks"]
-                if same and canonical.moment(last.data["until"]) >= until and last.data["config"] == self.config_digest:
-                    return None
-            return batch.add(Draft(Kind.PLAN, now, plan_fields(scope, now, until, planned, names, self.config_digest)))
+            fields = plan_fields(scope, now, until, planned, names, self.config_digest)
+            if last is not None and all(last.data[name] == fields[name] for name in ("until", "checks", "config")):
+                return None
+            return batch.add(Draft(Kind.PLAN, now, fields))
 
     def _planned(self, scope: Scope, regions: Sequence[str]) -> list[PlannedCheck]:
         planned: list[PlannedCheck] = []
@@ -165,7 +167,7 @@ class Operation:
     def next_slot(self, account: AwsSettings, after: datetime) -> datetime | None:
         """The first moment after ``after`` at which anything is due."""
         first: datetime | None = None
-        for since, until, plan in in_force(self.plans(account, after, after + PLAN_AHEAD)):
+        for since, until, plan in in_force(self.plans(account, after, after + NEXT_SLOT_WITHIN)):
             for item in plan.checks:
                 found = next(ticks(max(since, after + timedelta(seconds=1)), until, item.every_s, item.offset_s), None)
                 if found is not None and (first is None or found < first):
@@ -281,8 +283,9 @@ class Operation:
         with self.ledger.write() as batch:
             if slot is not None:
                 self._fence(batch, scope, slot, runs)
-            for body in transcript.bodies.values():
-                batch.blob(body)
+            for exchange in transcript.log:
+                if exchange.body:  # like the last answer to the same question: only what differs takes room
+                    batch.blob(transcript.bodies[exchange.body], like=f"answer {question_id(exchange)}")
             digest = batch.blob(calls, like=f"calls {scope}")
             for run in runs:
                 entry, raised = self._seal_one(batch, scope, slot, reference, principal, digest, run)
@@ -311,7 +314,7 @@ class Operation:
         known = self.registry[run.check]
         name = str(run.scope)
         before = batch.projection.open_states(run.check, name)
-        standing = batch.projection.scope_standing(run.check, name)
+        previous = batch.projection.latest_run(run.check, name)
         good = frozenset(subject for subject, s in before.items() if s.state in (State.SATISFIED, State.NOT_APPLICABLE))
         if run.population is not None:
             batch.blob(observations_blob(run))
@@ -334,7 +337,7 @@ class Operation:
                 ),
             )
         )
-        found = drifts(run, entry.seq, standing.run if standing else None, _opened(batch, run.check, name), good)
+        found = drifts(run, entry.seq, previous.seq if previous else None, _opened(batch, run.check, name), good)
         now = self.clock()
         for drift in found:
             self._alert(batch, drift, now)
@@ -351,7 +354,11 @@ class Operation:
         return 1
 
     def _alert(self, batch: Batch, drift: Drift, now: datetime) -> None:
-        fields = route.alert_fields(drift, self.controls, self.settings, self.registry)
+        opened = batch.projection.open_alerts().get(
+            route.dedup_key(drift.cause, drift.check, drift.scope, drift.subject)
+        )
+        told = opened.data if opened else None
+        fields = route.alert_fields(drift, self.controls, self.settings, self.registry, told)
         batch.add(Draft(Kind.ALERT, now, fields))
 
     # --- housekeeping ---

@@ -7,7 +7,7 @@ made by ``Transcript.kept`` answers the questions it was asked before, without a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -252,6 +252,6 @@ def skew_ms(log: Iterable[Exchange]) -> int | None:
     return sorted(found)[len(found) // 2] if found else None
 
 
-def ids_of(log: Sequence[Exchange]) -> dict[str, Exchange]:
-    """The exchanges of a log by the id that observations use."""
-    return {Question(e.cloud, e.endpoint, e.operation, e.params, e.page).id: e for e in log}
+def question_id(exchange: Exchange) -> str:
+    """The id by which observations point to an exchange."""
+    return Question(exchange.cloud, exchange.endpoint, exchange.operation, exchange.params, exchange.page).id

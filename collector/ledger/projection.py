@@ -5,16 +5,16 @@ Reads the derived tables and nothing else but the entries they point to; project
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import sqlalchemy as sa
 
 from collector import canonical
 from collector.ledger.entry import Entry, Kind
-from collector.ledger.records import EPOCH, MICROSECOND, microseconds, moment, read_entry
+from collector.ledger.records import microseconds, moment, read_entry
 from collector.ledger.tables import (
     STATES,
     check_name,
@@ -192,6 +192,13 @@ class Projection:
         with self._reading() as connection:
             return [_run_row(row) for row in connection.execute(query)]
 
+    def latest_run(self, check: str, scope: str) -> RunRow | None:
+        """The newest run of one check over one scope, with or without population; None before the first."""
+        query = _of(_RUNS.where(run.c.seq == pair.c.latest_run), check, scope)
+        with self._reading() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else _run_row(row)
+
     # --- over time ---
 
     def runs(
@@ -224,7 +231,7 @@ class Projection:
         if state is not None:
             query = query.where(state_interval.c.state == STATES.index(state))
         for row in self._in_order(query, state_interval.c.id):
-            yield _interval(row, "")
+            yield _interval(row)
 
     def scope_intervals(
         self,
@@ -249,12 +256,16 @@ class Projection:
         A scope that was not run before ``moment`` is not in the answer at all.
         """
         at = microseconds(moment)
-        states = _at(_of(_STATES, check, scope), state_interval, at)
+        pairs = _of(_PAIRS, check, scope)
         scopes = _at(_of(_SCOPES, check, scope), scope_interval, at).where(scope_interval.c.seen == 0)
+        states = _at(_STATES_OF_PAIRS, state_interval, at)
+        if check is not None or scope is not None:
+            states = states.where(state_interval.c.pair_id.in_(pairs.with_only_columns(pair.c.id)))
         with self._reading() as connection:
             unseen = [_scope_interval(row) for row in connection.execute(scopes)]
             blind = {(item.check, item.scope): item.reason for item in unseen}
-            found = [_interval(row, blind.get((row[1], row[2]), "")) for row in connection.execute(states)]
+            known = {row[0]: (row[1], row[2], blind.get((row[1], row[2]), "")) for row in connection.execute(pairs)}
+            found = _intervals_of(connection.execute(states).all(), known)
         found.extend(
             Interval(i.check, i.scope, "", State.UNDETERMINED, i.reason, *i[5:], blind=i.reason) for i in unseen
         )
@@ -399,6 +410,28 @@ _SCOPES = sa.select(
 ).select_from(_with_pair(scope_interval).join(failure_text, failure_text.c.id == scope_interval.c.failure_id))
 
 
+# The same without the names of check and scope, which a question about everything at once looks up only once a pair.
+_PAIRS = (
+    sa.select(pair.c.id, check_name.c.name.label("check"), scope_name.c.name.label("scope"))
+    .join(check_name, check_name.c.id == pair.c.check_id)
+    .join(scope_name, scope_name.c.id == pair.c.scope_id)
+)
+_STATES_OF_PAIRS = sa.select(
+    state_interval.c.pair_id,
+    subject_name.c.name.label("subject"),
+    state_interval.c.state,
+    reason_text.c.name.label("reason"),
+    state_interval.c.from_run,
+    state_interval.c.to_run,
+    state_interval.c.from_at,
+    state_interval.c.to_at,
+).select_from(
+    state_interval.join(subject_name, subject_name.c.id == state_interval.c.subject_id).join(
+        reason_text, reason_text.c.id == state_interval.c.reason_id
+    )
+)
+
+
 def _of(query: sa.Select[Any], check: str | None, scope: str | None) -> sa.Select[Any]:
     if check is not None:
         query = query.where(check_name.c.name == check)
@@ -423,20 +456,26 @@ def _place(interval: Interval) -> tuple[str, str, str]:
     return interval[:3]
 
 
-def _interval(row: Any, blind: str) -> Interval:
+def _interval(row: Any) -> Interval:
     _, check, scope, subject, state, reason, from_run, to_run, from_at, to_at = row
-    return Interval(
-        check,
-        scope,
-        subject,
-        STATES[state],
-        reason,
-        from_run,
-        to_run,
-        EPOCH + from_at * MICROSECOND,
-        None if to_at is None else EPOCH + to_at * MICROSECOND,
-        blind,
-    )
+    end = None if to_at is None else moment(to_at)
+    return Interval(check, scope, subject, STATES[state], reason, from_run, to_run, moment(from_at), end)
+
+
+def _intervals_of(rows: Sequence[Any], pairs: Mapping[int, tuple[str, str, str]]) -> list[Interval]:
+    """Rows of ``_STATES_OF_PAIRS`` with the names and the blindness of their pairs."""
+    times: dict[int | None, datetime | None] = {None: None}  # thousands of intervals begin with the same few runs
+    found: list[Interval] = []
+    for pair_id, subject, state, reason, from_run, to_run, from_at, to_at in rows:
+        for at in (from_at, to_at):
+            if at not in times:
+                times[at] = moment(at)
+        check, scope, blind = pairs[pair_id]
+        begin = cast("datetime", times[from_at])
+        found.append(
+            Interval(check, scope, subject, STATES[state], reason, from_run, to_run, begin, times[to_at], blind)
+        )
+    return found
 
 
 def _scope_interval(row: sa.Row[Any]) -> ScopeInterval:
