@@ -5,9 +5,12 @@ The proof for strangers, over an exported package, is verify.py; this one may re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any, NoReturn
 
 import sqlalchemy as sa
@@ -24,6 +27,7 @@ Progress = Callable[[int, int], None]
 """Told now and then how many of how many are done."""
 
 TELL_EVERY = 1_000
+SIGNATURES_AT_ONCE = 4  # the arithmetic of a signature lets other threads go on
 
 
 @dataclass(frozen=True)
@@ -47,83 +51,99 @@ def verify(connection: sa.Connection, where: str, *, blobs: bool = False, progre
 
 
 class _Walk:
+    """One proof under way."""
+
     def __init__(self, connection: sa.Connection, where: str, progress: Progress | None) -> None:
         self.connection = connection
         self.where = where
         self.progress = progress
+        self.signatures: list[tuple[TreeHead, str, VerifierKey]] = []  # still to be verified
         found = connection.execute(sa.select(head)).one()
         self.origin: str = found.origin
         self.size: int = found.size
         self.key: VerifierKey | None = None
-        self.notes: Iterator[sa.Row[Any]] = iter(
-            connection.execute(sa.select(checkpoint).order_by(checkpoint.c.size)).all()
-        )
-        self.next_note = next(self.notes, None)
-        self.signed = 0
-        # The tree so far: the tile being filled, the tiles full below, and what is stored of the one being filled.
+        self.notes = deque(connection.execute(sa.select(checkpoint).order_by(checkpoint.c.size)).all())
+        self.signed = len(self.notes)
+        self.needed: list[tuple[int, str]] = []  # blobs, by the entries that rest on them
+        # The tree so far: the tile being filled, the full ones below, and what is stored of the one being filled.
         self.low = merkle.Frontier()
         self.high = merkle.Frontier()
         self.upper = merkle.Edge(0, [])
         self.leaves = bytearray()
-        self.stored = b""
+        self.stored = self._stored(0, 0)
         self.tiles = 0
-        self.needed: list[tuple[int, str]] = []
+        self.told = 0
 
     def verify(self, blobs: bool) -> Verified:
-        self._checkpoints_at(0)
-        self.stored = self._stored(0, 0)
         seq = 0
-        for seq, data in enumerate(self._bodies(), 1):
-            if data["kind"] == Kind.KEY:
-                self._take_key(seq - 1, data)
-            if blobs:
-                self.needed.extend((seq - 1, digest) for digest in _blobs_of(data))
-            if self.low.size == TILE_WIDTH:
-                self._fill_tile()
-            if self.next_note is not None and self.next_note.size == seq:
-                self._checkpoints_at(seq)
-            if self.progress is not None and seq % TELL_EVERY == 0:
-                self.progress(seq, self.size)
-        if seq != self.size:
-            self._broken(f"it holds {seq} entries, but {self.size} were written: the end is missing or was added to")
-        self._compare_leaves()
-        self._compare_edges()
-        if self.next_note is not None:
-            self._broken(
-                f"the checkpoint over {self.next_note.size} entries was signed, but there are only {seq} entries now"
-            )
-        stray = self.connection.execute(sa.select(sa.func.count()).select_from(tile)).scalar_one() - self.tiles
-        if stray:
-            self._broken(f"there are {stray} tiles that belong to no entries")
-        if self.progress is not None:
-            self.progress(seq, self.size)
-        return Verified(seq, self.tiles, self.signed, self._blobs() if blobs else None, self._root())
-
-    # --- entries ---
-
-    def _bodies(self) -> Iterator[dict[str, Any]]:
-        """Every entry's fields, after its place, its columns and its bytes were found to agree; feeds the tree."""
         rows = self.connection.execute(
             sa.select(*records.ROW).order_by(entry.c.seq), execution_options={"yield_per": records.PAGE}
         )
         bases = records.Bases()
-        for expected, row in enumerate(rows):
-            seq, kind, at, *_ = row
-            if seq != expected:
-                self._broken(f"entry {expected} is missing: entry {seq} follows entry {expected - 1}")
+        while True:
+            self._check_notes_at(seq)
+            end = (self.high.size + 1) * TILE_WIDTH
+            if self.notes:
+                end = min(end, self.notes[0].size)
+            leaves = self._read(islice(rows, end - seq), seq, bases, blobs)
+            self.low.push(*leaves)
+            self.leaves += b"".join(leaves)
+            seq += len(leaves)
+            if self.low.size == TILE_WIDTH:
+                self._fill_tile()
+            self._tell(seq)
+            if seq < end:
+                break
+        self._end(seq)
+        return Verified(seq, self.tiles, self.signed, self._blobs() if blobs else None, self._root())
+
+    def _end(self, seq: int) -> None:
+        """What must hold when no entry is left."""
+        if seq != self.size:
+            self._broken(f"it holds {seq} entries, but {self.size} were written: the end is missing or was added to")
+        self._compare_leaves()
+        self._compare_edges()
+        if self.notes:
+            size = self.notes[0].size
+            self._broken(f"the checkpoint over {size} entries was signed, but there are only {seq} entries now")
+        kept = self.connection.execute(sa.select(sa.func.count()).select_from(tile)).scalar_one()
+        if kept != self.tiles:
+            self._broken(f"there are {kept} full tiles, but the entries fill {self.tiles}")
+        with ThreadPoolExecutor(SIGNATURES_AT_ONCE, thread_name_prefix="signatures") as threads:
+            parts = [self.signatures[first::SIGNATURES_AT_ONCE] for first in range(SIGNATURES_AT_ONCE)]
+            wrong = [item for found in threads.map(_wrong_with, parts) for item in found]
+        if wrong:
+            self._broken(min(wrong)[1])
+        self._tell(seq, at_last=True)
+
+    def _tell(self, seq: int, *, at_last: bool = False) -> None:
+        if self.progress is not None and (at_last or seq - self.told >= TELL_EVERY):
+            self.progress(seq, self.size)
+            self.told = seq
+
+    # --- entries ---
+
+    def _read(self, rows: Iterable[Any], seq: int, bases: records.Bases, blobs: bool) -> list[bytes]:
+        """The leaf hashes of some rows from ``seq`` on, after place, columns and bytes of each were found to agree."""
+        leaves: list[bytes] = []
+        for expected, (found, kind, at, encoding, leans_on, packed) in enumerate(rows, seq):
+            if found != expected:
+                self._broken(f"entry {expected} is missing: entry {found} is the next")
             try:
-                body = records.body_of(self.connection, row, bases)
+                body = records.body_of(self.connection, found, encoding, leans_on, packed, bases)
                 data = canonical.parse(body)
-                same = data["seq"] == seq and data["kind"] == kind
+                same = data["seq"] == found and data["kind"] == kind
                 same = same and (datetime.fromisoformat(data["at"]) - records.EPOCH) // records.MICROSECOND == at
             except (ValueError, KeyError, TypeError) as error:
-                self._broken(f"entry {seq} cannot be read: {error}")
+                self._broken(f"entry {found} cannot be read: {error}")
             if not same:
-                self._broken(f"entry {seq} is filed under another number, kind or time than its body says")
-            leaf = merkle.leaf_hash(body)
-            self.leaves += leaf
-            self.low.push(leaf)
-            yield data
+                self._broken(f"entry {found} is filed under another number, kind or time than its body says")
+            if kind == Kind.KEY:
+                self._take_key(found, data)
+            if blobs:
+                self.needed.extend((found, digest) for digest in _blobs_of(data))
+            leaves.append(merkle.leaf_hash(body))
+        return leaves
 
     def _take_key(self, seq: int, data: dict[str, Any]) -> None:
         try:
@@ -154,13 +174,15 @@ class _Walk:
 
     def _compare_leaves(self) -> None:
         """The leaves since the last full tile against what is stored of them."""
-        count = len(self.leaves) // HASH_BYTES
-        first = self.high.size * TILE_WIDTH
+        n = self.high.size
+        width = merkle.tile_width(0, n, self.size)
+        if len(self.stored) != width * HASH_BYTES:
+            self._broken(f"tile 0/{n} has {len(self.stored) // HASH_BYTES} hashes instead of {width}")
+        if self.stored.startswith(self.leaves):
+            return
         for at in range(0, len(self.leaves), HASH_BYTES):
             if self.leaves[at : at + HASH_BYTES] != self.stored[at : at + HASH_BYTES]:
-                self._broken(f"entry {first + at // HASH_BYTES} is not what was hashed when it was written")
-        if count == TILE_WIDTH and len(self.stored) != TILE_WIDTH * HASH_BYTES:
-            self._broken(f"tile 0/{self.high.size} is not 256 hashes wide")
+                self._broken(f"entry {n * TILE_WIDTH + at // HASH_BYTES} is not what was hashed when it was written")
 
     def _compare_edges(self) -> None:
         wanted = {0: bytes(self.leaves)} if self.size else {}
@@ -175,28 +197,17 @@ class _Walk:
 
     # --- checkpoints ---
 
-    def _checkpoints_at(self, size: int) -> None:
-        while self.next_note is not None and self.next_note.size == size:
-            self._check_note(self.next_note)
-            self.signed += 1
-            self.next_note = next(self.notes, None)
-
-    def _check_note(self, row: sa.Row[Any]) -> None:
-        name = f"the checkpoint over {row.size} entries"
-        root = self._root()
-        if root != row.root:
-            self._compare_leaves()
-            self._broken(f"{name} was signed over another history: the entries before it hash to another root")
-        if self.key is None:
-            self._broken(f"{name} was signed before any key was written into the ledger")
-        try:
-            parsed = Note.parse(row.note)
-            parsed.verify([self.key])
-            said = TreeHead.parse(parsed.text)
-        except BadNote as error:
-            self._broken(f"{name} does not hold: {error}")
-        if (said.origin, said.size, said.root) != (self.origin, row.size, root):
-            self._broken(f"{name} was signed for {said.origin} over {said.size} entries or for another root")
+    def _check_notes_at(self, size: int) -> None:
+        while self.notes and self.notes[0].size <= size:
+            row = self.notes.popleft()
+            name = f"the checkpoint over {row.size} entries"
+            root = self._root()
+            if root != row.root or row.size != size:
+                self._compare_leaves()
+                self._broken(f"{name} was signed over another history: the entries before it hash to another root")
+            if self.key is None:
+                self._broken(f"{name} was signed before any key was written into the ledger")
+            self.signatures.append((TreeHead(self.origin, size, root), row.note, self.key))
 
     # --- blobs ---
 
@@ -216,6 +227,21 @@ class _Walk:
             f"the ledger at {self.where} does not verify: {what}. "
             "Keep this file as it is for whoever looks into it, and restore a backup beside it."
         )
+
+
+def _wrong_with(signatures: Sequence[tuple[TreeHead, str, VerifierKey]]) -> list[tuple[int, str]]:
+    """Which notes are not what they should be, signed by the key of their time: by size, in words."""
+    wrong: list[tuple[int, str]] = []
+    for wanted, text, key in signatures:
+        name = f"the checkpoint over {wanted.size} entries"
+        try:
+            note = Note.parse(text)
+            note.verify([key])
+            if TreeHead.parse(note.text) != wanted:
+                wrong.append((wanted.size, f"{name} says something else than was signed"))
+        except BadNote as error:
+            wrong.append((wanted.size, f"{name} does not hold: {error}"))
+    return wrong
 
 
 def _blobs_of(data: dict[str, Any]) -> Iterator[str]:

@@ -146,9 +146,11 @@ class TreeHead:
 
     def text(self) -> str:
         """The text to sign. Raises BadNote for an origin that would not survive the format."""
+        if not self.origin or "\n" in self.origin:
+            raise BadNote(f"{self.origin!r} cannot be the origin of a checkpoint: it is one line, and not empty")
         text = f"{self.origin}\n{self.size}\n{_base64(self.root)}\n" + "".join(f"{line}\n" for line in self.extension)
         if TreeHead.parse(text) != self:
-            raise BadNote(f"{self.origin!r} cannot be the origin of a checkpoint")
+            raise BadNote(f"the tree head of {self.origin!r} cannot be written as a checkpoint")
         return text
 
     @classmethod

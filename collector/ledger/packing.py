@@ -12,8 +12,7 @@ PLAIN = 0
 DEFLATED = 1  # raw deflate, primed with DICTIONARY
 DELTA = 2  # pieces of raw deflate, each primed with the same place of an earlier value
 
-WINDOW = 32_768  # deflate looks back so far
-PIECE = 16_384  # of a delta; with SLACK on both sides of it, its place in the earlier value fills the window
+PIECE = 16_384  # of a delta; with SLACK on both sides its place in the earlier value is what deflate looks back over
 SLACK = 8_192  # so many bytes may have been put in or taken out before a place, and it is still found
 SMALL = 3_800  # value and dictionary together; then a 4 KiB window does, and compressing is ten times faster
 
@@ -73,12 +72,12 @@ def pack_delta(data: bytes, base: bytes) -> bytes:
 def unpack(encoding: int, packed: bytes, base: bytes | None, limit: int) -> bytes:
     """The plain bytes. Raises ValueError when there are more than ``limit`` of them, or when they were damaged."""
     try:
-        if encoding == PLAIN:
-            data = packed
+        if encoding == DELTA and base is not None:
+            data = _unpack_delta(packed, base, limit)
         elif encoding == DEFLATED:
             data = _inflate(packed, DICTIONARY, limit)
-        elif encoding == DELTA and base is not None:
-            data = _unpack_delta(packed, base, limit)
+        elif encoding == PLAIN:
+            data = packed
         else:
             raise ValueError(f"packed in a way that this version does not know (number {encoding})")
     except zlib.error as error:
@@ -89,22 +88,26 @@ def unpack(encoding: int, packed: bytes, base: bytes | None, limit: int) -> byte
 
 
 def _unpack_delta(packed: bytes, base: bytes, limit: int) -> bytes:
+    if len(packed) == 2 + int.from_bytes(packed[:2], "big") and len(base) <= PIECE + SLACK:
+        return _inflate(packed[2:], base, limit)  # one small piece, as nearly all are
     pieces: list[bytes] = []
     at = start = 0
     while at < len(packed) and start <= limit:
         end = at + 2 + int.from_bytes(packed[at : at + 2], "big")
+        if end > len(packed):
+            raise ValueError("the packed bytes end too soon")
         piece = _inflate(packed[at + 2 : end], _place(base, start), PIECE)
         pieces.append(piece)
         at, start = end, start + len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return b"".join(pieces)
 
 
 def _place(base: bytes, start: int) -> bytes:
     """The part of an earlier value in which the piece at ``start`` is likely to be found again."""
-    if len(base) <= WINDOW:
+    if len(base) <= PIECE + SLACK:
         return base
-    first = max(min(start - SLACK, len(base) - WINDOW), 0)
-    return base[first : first + WINDOW]
+    first = max(min(start, len(base) - PIECE) - SLACK, 0)
+    return base[first : start + PIECE + SLACK]
 
 
 def _deflate(data: bytes, dictionary: bytes) -> bytes:
@@ -116,6 +119,6 @@ def _deflate(data: bytes, dictionary: bytes) -> bytes:
 def _inflate(packed: bytes, dictionary: bytes, limit: int) -> bytes:
     reader = zlib.decompressobj(-15, dictionary)
     data = reader.decompress(packed, limit + 1)
-    if not reader.eof and len(data) <= limit:
-        raise ValueError("the packed bytes end too soon")
+    if len(data) <= limit and (not reader.eof or reader.unused_data):
+        raise ValueError("the packed bytes end too soon, or not where they should")
     return data

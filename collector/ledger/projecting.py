@@ -7,6 +7,7 @@ The questions that these tables answer are in projection.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -38,15 +39,63 @@ ReadBlob = Callable[[str], bytes]
 _NUMBER = {state.value: number for number, state in enumerate(STATES)}
 
 
-def apply(connection: sa.Connection, entry: Entry, blob: ReadBlob) -> None:
-    """Draws the consequences of one entry. Raises ValueError for an entry that lacks what its kind must say."""
-    draw = _DRAW.get(entry.kind)
-    if draw is None:
-        return
-    try:
-        draw(connection, entry, blob)
-    except KeyError as error:
-        raise ValueError(f"a {entry.kind} entry without {error}; docs/reference/ledger.md lists its fields") from error
+class Projector:
+    """Draws the consequences of entries within one transaction; what it remembers is true no longer than that."""
+
+    def __init__(self, connection: sa.Connection, blob: ReadBlob) -> None:
+        self.connection = connection
+        self.blob = blob
+        self._words: dict[tuple[str, str], int] = {}
+        self._pairs: dict[tuple[str, str], _Pair] = {}
+
+    def apply(self, entry: Entry) -> None:
+        """Draws the consequences of one entry. Raises ValueError for an entry that lacks what its kind must say."""
+        draw = _DRAW.get(entry.kind)
+        if draw is None:
+            return
+        try:
+            draw(self, entry)
+        except KeyError as error:
+            raise ValueError(
+                f"a {entry.kind} entry without {error}; docs/reference/ledger.md lists its fields"
+            ) from error
+
+    def word(self, words: sa.Table, name: str) -> int:
+        """The number of one word, which is new the first time."""
+        known = self._words.get((words.name, name))
+        if known is None:
+            known = _numbers_of(self.connection, words, [name])[name]
+            self._words[words.name, name] = known
+        return known
+
+    def pair(self, check: str, scope: str) -> _Pair:
+        """One check over one scope as it stands."""
+        known = self._pairs.get((check, scope))
+        if known is None:
+            row = self.connection.execute(_PAIR, {"check": check, "scope": scope}).one_or_none()
+            known = self._begin_pair(check, scope) if row is None else _Pair(*row)
+            self._pairs[check, scope] = known
+        return known
+
+    def _begin_pair(self, check: str, scope: str) -> _Pair:
+        begun = _Pair(_next(self.connection, pair))
+        values = {"id": begun.id, "check_id": self.word(check_name, check), "scope_id": self.word(scope_name, scope)}
+        self.connection.execute(sa.insert(pair), values)
+        return begun
+
+
+@dataclass
+class _Pair:
+    """The row of ``pair`` with its open row of ``scope_interval``; the rest is None before the first run."""
+
+    id: int
+    observations: bytes | None = None
+    interval: int | None = None
+    seen: int | None = None
+    reason: int | None = None
+    failure: int | None = None
+    since_run: int | None = None
+    since_at: int | None = None
 
 
 def empty(connection: sa.Connection) -> None:
@@ -56,14 +105,6 @@ def empty(connection: sa.Connection) -> None:
 
 
 # --- words ---
-
-
-def _number_of(connection: sa.Connection, words: sa.Table, name: str) -> int:
-    """The number of one word, which is new the first time."""
-    found = connection.execute(
-        sa.select(words.c.id).where(words.c.name == sa.bindparam("name")), {"name": name}
-    ).scalar_one_or_none()
-    return _add(connection, words, [name])[name] if found is None else int(found)
 
 
 def _numbers_of(connection: sa.Connection, words: sa.Table, names: Iterable[str]) -> dict[str, int]:
@@ -95,7 +136,7 @@ _PAIR = (
     sa.select(
         pair.c.id,
         pair.c.observations,
-        scope_interval.c.id.label("interval"),
+        scope_interval.c.id,
         scope_interval.c.seen,
         scope_interval.c.reason_id,
         scope_interval.c.failure_id,
@@ -117,77 +158,66 @@ _LATEST = (
 )
 
 
-def _draw_run(connection: sa.Connection, entry: Entry, blob: ReadBlob) -> None:
-    data = entry.data
-    found = connection.execute(_PAIR, {"check": data["check"], "scope": data["scope"]}).one_or_none()
-    if found is None:
-        _begin_pair(connection, data["check"], data["scope"])
-        found = connection.execute(_PAIR, {"check": data["check"], "scope": data["scope"]}).one()
-    seen = data["population"] is not None
+def _draw_run(projector: Projector, entry: Entry) -> None:
+    data, connection = entry.data, projector.connection
+    found = projector.pair(data["check"], data["scope"])
+    seen, states = data["population"] is not None, data["states"]
     started = microseconds(canonical.moment(data["started"]))
-    reason, failure = (_number_of(connection, reason_text, word) for word in (data["reason"], data["failure"]))
+    reason, failure = (projector.word(reason_text, word) for word in (data["reason"], data["failure"]))
     connection.execute(
         _RUN,
         {
             "seq": entry.seq,
             "pair_id": found.id,
-            "account_id": _number_of(connection, scope_name, data["account"]),
+            "account_id": projector.word(scope_name, data["account"]),
             "moment": started if data["slot"] is None else microseconds(canonical.moment(data["slot"])),
             "by_hand": int(data["slot"] is None),
             "started": started,
             "finished": microseconds(canonical.moment(data["finished"])),
             "population": data["population"],
-            "satisfied": data["states"][State.SATISFIED] if seen else None,
-            "not_satisfied": data["states"][State.NOT_SATISFIED] if seen else None,
-            "not_applicable": data["states"][State.NOT_APPLICABLE] if seen else None,
-            "undetermined": data["states"][State.UNDETERMINED] if seen else None,
+            "satisfied": states[State.SATISFIED] if seen else None,
+            "not_satisfied": states[State.NOT_SATISFIED] if seen else None,
+            "not_applicable": states[State.NOT_APPLICABLE] if seen else None,
+            "undetermined": states[State.UNDETERMINED] if seen else None,
             "failure_id": failure if data["failure"] else None,
             "reason_id": reason if data["reason"] else None,
         },
     )
-    _move_scope(connection, found, seen, reason, failure, entry.seq, started)
-    digest = found.observations
+    _move_scope(connection, found, int(seen), reason, failure, entry.seq, started)
     if seen:
         digest = bytes.fromhex(data["observations"])
         if digest != found.observations:
-            subjects = canonical.parse(blob(data["observations"]))["subjects"]
+            subjects = canonical.parse(projector.blob(data["observations"]))["subjects"]
             _move_states(connection, found.id, subjects, entry.seq, started)
-    connection.execute(_LATEST, {"pair": found.id, "seq": entry.seq, "digest": digest})
-
-
-def _begin_pair(connection: sa.Connection, check: str, scope: str) -> None:
-    connection.execute(
-        sa.insert(pair),
-        {
-            "check_id": _number_of(connection, check_name, check),
-            "scope_id": _number_of(connection, scope_name, scope),
-            "id": _next(connection, pair),
-        },
-    )
+            found.observations = digest
+    connection.execute(_LATEST, {"pair": found.id, "seq": entry.seq, "digest": found.observations})
 
 
 def _move_scope(
-    connection: sa.Connection, found: Any, seen: bool, reason: int, failure: int, seq: int, at: int
+    connection: sa.Connection, found: _Pair, seen: int, reason: int, failure: int, seq: int, at: int
 ) -> None:
     """Begins a new interval when the scope is seen or blind in another way than before."""
-    open_now = found.interval is not None
-    if open_now and (found.seen, found.reason_id, found.failure_id) == (int(seen), reason, failure):
+    if (found.seen, found.reason, found.failure) == (seen, reason, failure):
         return
-    goes_on = open_now and found.seen == int(seen)
+    before = found.interval
+    if found.seen != seen:
+        found.since_run, found.since_at = seq, at
+    found.interval = _next(connection, scope_interval)
+    found.seen, found.reason, found.failure = seen, reason, failure
     row = {
-        "id": _next(connection, scope_interval),
+        "id": found.interval,
         "pair_id": found.id,
-        "seen": int(seen),
+        "seen": seen,
         "failure_id": failure,
         "reason_id": reason,
         "from_run": seq,
         "from_at": at,
-        "since_run": found.since_run if goes_on else seq,
-        "since_at": found.since_at if goes_on else at,
+        "since_run": found.since_run,
+        "since_at": found.since_at,
     }
     connection.execute(sa.insert(scope_interval), row)
-    if open_now:
-        _close(connection, scope_interval, [found.interval], seq, at)
+    if before is not None:
+        _close(connection, scope_interval, [before], seq, at)
 
 
 _OPEN = (
@@ -271,51 +301,51 @@ def _close(connection: sa.Connection, table: sa.Table, ids: list[int], seq: int,
 # --- the others ---
 
 
-def _draw_check(connection: sa.Connection, entry: Entry, _blob: ReadBlob) -> None:
-    number = _number_of(connection, check_name, entry.data["check"])
-    connection.execute(sa.update(check_name).where(check_name.c.id == number).values(entry=entry.seq))
+def _draw_check(projector: Projector, entry: Entry) -> None:
+    number = projector.word(check_name, entry.data["check"])
+    projector.connection.execute(sa.update(check_name).where(check_name.c.id == number).values(entry=entry.seq))
 
 
-def _draw_span(connection: sa.Connection, entry: Entry, _blob: ReadBlob) -> None:
-    connection.execute(
+def _draw_span(projector: Projector, entry: Entry) -> None:
+    projector.connection.execute(
         sa.insert(span),
         {
             "seq": entry.seq,
             "kind": entry.kind.value,
-            "account_id": _number_of(connection, scope_name, entry.data["account"]),
+            "account_id": projector.word(scope_name, entry.data["account"]),
             "since": microseconds(canonical.moment(entry.data["since"])),
             "until": microseconds(canonical.moment(entry.data["until"])),
         },
     )
 
 
-def _draw_alert(connection: sa.Connection, entry: Entry, _blob: ReadBlob) -> None:
+def _draw_alert(projector: Projector, entry: Entry) -> None:
     """A trigger opens its key, a resolve closes it; either is owed to each of its channels."""
     key, event = entry.data["key"], entry.data["event"]
     if event not in ("trigger", "resolve"):
         raise ValueError(f"an alert entry with event {event!r}; it is trigger or resolve")
-    connection.execute(sa.delete(open_alert).where(open_alert.c.key == key))
+    projector.connection.execute(sa.delete(open_alert).where(open_alert.c.key == key))
     if event == "trigger":
-        connection.execute(sa.insert(open_alert), {"key": key, "seq": entry.seq})
+        projector.connection.execute(sa.insert(open_alert), {"key": key, "seq": entry.seq})
     owed = [{"alert": entry.seq, "channel": channel, "attempt": 1} for channel in sorted(set(entry.data["channels"]))]
     if owed:
-        connection.execute(sa.insert(outbox), owed)
+        projector.connection.execute(sa.insert(outbox), owed)
 
 
-def _draw_delivery(connection: sa.Connection, entry: Entry, _blob: ReadBlob) -> None:
+def _draw_delivery(projector: Projector, entry: Entry) -> None:
     """Delivered or given up, it is owed no longer; failed, it is owed again. What was settled before stays settled."""
     data = entry.data
     this = sa.and_(outbox.c.alert == data["alert"], outbox.c.channel == data["channel"])
     if data["outcome"] in ("delivered", "gave-up"):
-        connection.execute(sa.delete(outbox).where(this))
+        projector.connection.execute(sa.delete(outbox).where(this))
     elif data["outcome"] == "failed":
         retry = None if data["retry_at"] is None else microseconds(canonical.moment(data["retry_at"]))
-        connection.execute(sa.update(outbox).where(this).values(attempt=data["attempt"] + 1, retry_at=retry))
+        projector.connection.execute(sa.update(outbox).where(this).values(attempt=data["attempt"] + 1, retry_at=retry))
     else:
         raise ValueError(f"a delivery entry with outcome {data['outcome']!r}; it is delivered, failed or gave-up")
 
 
-_DRAW: dict[Kind, Callable[[sa.Connection, Entry, ReadBlob], None]] = {
+_DRAW: dict[Kind, Callable[[Projector, Entry], None]] = {
     Kind.RUN: _draw_run,
     Kind.CHECK: _draw_check,
     Kind.PLAN: _draw_span,

@@ -70,21 +70,23 @@ _BASE = sa.select(entry.c.encoding, entry.c.base, entry.c.body).where(entry.c.se
 ROW = (entry.c.seq, entry.c.kind, entry.c.at, entry.c.encoding, entry.c.base, entry.c.body)
 
 
-def body_of(connection: sa.Connection, row: Sequence[Any], bases: Bases) -> bytes:
-    """The plain body of a row of ``ROW``. Raises ValueError when the row cannot be unpacked."""
-    _, _, _, encoding, leans_on, packed = row
+def body_of(
+    connection: sa.Connection, seq: int, encoding: int, leans_on: int | None, packed: bytes, bases: Bases
+) -> bytes:
+    """The plain body out of the columns of a row. Raises ValueError when it cannot be unpacked."""
     if leans_on is not None:
         return packing.unpack(encoding, packed, bases.get(connection, leans_on), BODY_BYTES_MAX)
     body = packing.unpack(encoding, packed, None, BODY_BYTES_MAX)
-    bases.keep(row[0], body)
+    bases.keep(seq, body)
     return body
 
 
 def _entry_of(connection: sa.Connection, row: Sequence[Any], bases: Bases) -> Entry:
+    seq, kind, at, encoding, leans_on, packed = row
     try:
-        return Entry(row[0], Kind(row[1]), moment(row[2]), body_of(connection, row, bases))
+        return Entry(seq, Kind(kind), moment(at), body_of(connection, seq, encoding, leans_on, packed, bases))
     except ValueError as error:
-        raise StoreError(f"entry {row[0]} cannot be read: {error}; run `collector db verify`") from error
+        raise StoreError(f"entry {seq} cannot be read: {error}; run `collector db verify`") from error
 
 
 _ONE = sa.select(*ROW).where(entry.c.seq == sa.bindparam("seq"))

@@ -224,12 +224,12 @@ class Ledger:
         bases = records.Bases()
         with self._writer, self._database.writing() as connection:
             size = _size(connection)
-            read_blob = partial(records.read_blob, connection)
             projecting.empty(connection)
+            projector = projecting.Projector(connection, partial(records.read_blob, connection))
             start = 0
             while page := records.read_entries(connection, start, None, None, bases):
                 for found in page:
-                    projecting.apply(connection, found, read_blob)
+                    projector.apply(found)
                 start = page[-1].seq + 1
                 if progress is not None:
                     progress(start, size)
@@ -243,7 +243,7 @@ class Batch:
         self._origin = origin
         self._signer = signer
         self._deltas = deltas
-        self._read_blob = partial(records.read_blob, connection)
+        self._projector = projecting.Projector(connection, partial(records.read_blob, connection))
         self._began_at = size = _size(connection)
         levels = connection.execute(sa.select(edge.c.hashes).order_by(edge.c.level)).scalars().all()
         try:
@@ -293,7 +293,7 @@ class Batch:
             rows = [{"level": item.level, "n": item.n, "hashes": item.hashes} for item in full]
             self._connection.execute(sa.insert(tile), rows)
         added = Entry(seq, draft.kind, records.moment(row["at"]), body)
-        projecting.apply(self._connection, added, self._read_blob)
+        self._projector.apply(added)
         return added
 
     def _check_key(self, draft: Draft) -> None:
