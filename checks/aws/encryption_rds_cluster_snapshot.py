@@ -1,0 +1,68 @@
+"""Every manual snapshot of an RDS database cluster is encrypted.
+
+Why: a snapshot that somebody took outlives its cluster, can be shared, and holds the whole of it.
+Remedy: restore the snapshot as a cluster with a KMS key, take a snapshot of that, then delete this one.
+
+Cost: one call for 100 snapshots of the region.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from collector.check import Check, Family, absent_means, bad, boolean, good, not_satisfied, one_of, satisfied, text
+from collector.clouds.aws import Account
+from collector.model import Verdict
+
+HOLDERS = {"sse-kms": "a KMS key of the account", "sse-rds": "a key that AWS owns"}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    engine: str
+    encryption: str  # none, sse-kms, sse-rds
+
+
+def population(aws: Account) -> Iterable[Mapping[str, Any]]:
+    """Those that stay until somebody deletes them; automated ones live and are encrypted as their cluster is."""
+    return aws.each("rds", "describe_db_cluster_snapshots", "DBClusterSnapshots", SnapshotType="manual")
+
+
+def observe(aws: Account, snapshot: Mapping[str, Any]) -> Snapshot:
+    """Under a key that AWS owns a snapshot is encrypted, also where AWS says that StorageEncrypted is false."""
+    encrypted = boolean(snapshot["StorageEncrypted"])
+    encryption = absent_means(
+        snapshot,
+        "StorageEncryptionType",
+        "sse-kms" if encrypted else "none",
+        because="API_DBClusterSnapshot: under a key that AWS owns StorageEncryptionType is sse-rds",
+    )
+    return Snapshot(
+        engine=text(snapshot["Engine"]),
+        encryption=one_of(encryption, ("sse-kms", "sse-rds") if encrypted else ("none", "sse-rds")),
+    )
+
+
+def evaluate(snapshot: Snapshot) -> Verdict:
+    if snapshot.encryption == "none":
+        return not_satisfied(f"is {snapshot.engine} and not encrypted")
+    return satisfied(f"is {snapshot.engine} and encrypted under {HOLDERS[snapshot.encryption]}")
+
+
+CHECK = Check(
+    id="aws-rds-cluster-snapshot-encryption",
+    family=Family.ENCRYPTION,
+    criteria=("CC6.1", "CC6.7"),
+    permissions=("rds:DescribeDBClusterSnapshots",),
+    regional=True,
+    see=("aws-config:rds-snapshot-encrypted", "prowler:rds_snapshots_encrypted"),
+    population=population,
+    name=lambda snapshot: str(snapshot["DBClusterSnapshotArn"]),
+    observe=observe,
+    evaluate=evaluate,
+    examples=(
+        good(Snapshot("aurora-postgresql", "sse-kms")),
+        good(Snapshot("aurora-postgresql", "sse-rds")),
+        bad(Snapshot("aurora-postgresql", "none")),
+    ),
+)
