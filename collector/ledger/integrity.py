@@ -135,6 +135,8 @@ class _Walk:
                 same = data["seq"] == found and data["kind"] == kind
                 same = same and (datetime.fromisoformat(data["at"]) - records.EPOCH) // records.MICROSECOND == at
             except (ValueError, KeyError, TypeError) as error:
+                self.leaves += b"".join(leaves)  # an entry that this one leans on may be the one that was changed
+                self._compare_leaves()
                 self._broken(f"entry {found} cannot be read: {error}")
             if not same:
                 self._broken(f"entry {found} is filed under another number, kind or time than its body says")

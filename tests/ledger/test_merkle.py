@@ -102,7 +102,7 @@ def test_every_consistency_proof_to_256_holds_and_no_forgery_of_it_does():
             path = merkle.consistency(old, new, tree.node)
             assert merkle.extends(old, new, roots[old], roots[new], path)
             assert not merkle.extends(old, new, other(roots[old]), roots[new], path)
-            if 0 < old:
+            if old > 0:
                 assert not merkle.extends(old, new, roots[old], other(roots[new]), path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -158,12 +159,8 @@ def test_what_is_nearly_a_verifier_key_is_none(text):
 
 @given(st.text(max_size=60))
 def test_any_text_is_a_note_or_refused_in_words(text):
-    try:
-        parsed = Note.parse(text)
-    except BadNote as error:
-        assert str(error)
-    else:
-        assert parsed.signatures
+    with contextlib.suppress(BadNote):  # anything else that is raised fails this test
+        assert Note.parse(text).signatures
 
 
 @given(st.binary(min_size=32, max_size=32), st.integers(0, 10**18))
