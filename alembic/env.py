@@ -18,7 +18,9 @@ handed: sa.Connection | None = context.config.attributes.get("connection")
 if handed is not None:
     migrate(handed)
 elif "url" in (arguments := context.get_x_argument(as_dictionary=True)):
-    with sa.create_engine(arguments["url"]).begin() as connection:
+    engine = sa.create_engine(arguments["url"])
+    with engine.begin() as connection:
         migrate(connection)
+    engine.dispose()
 else:
     raise SystemExit("say which database: alembic -x url=sqlite:///ledger.db ...")
