@@ -14,7 +14,7 @@ from collector.check import Check, Family, absent_means, bad, boolean, good, not
 from collector.clouds.aws import Account
 from collector.model import Verdict
 
-HOLDERS = {"sse-kms": "a KMS key of the account", "sse-rds": "a key that AWS owns"}
+HOLDERS = {"sse-kms": "a KMS key", "sse-rds": "a key that AWS owns"}
 
 
 @dataclass(frozen=True)

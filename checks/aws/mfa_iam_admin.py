@@ -15,7 +15,7 @@ from collector.check import Check, Family, bad, good, not_applicable, not_satisf
 from collector.clouds.aws import Account
 from collector.model import Verdict
 
-FACTORS = {"mfa": "virtual device", "sms-mfa": "SMS", "token": "hardware token", "u2f": "passkey or security key"}
+FACTORS = {"mfa": "a virtual device", "sms-mfa": "SMS", "token": "a hardware token", "u2f": "a FIDO key"}
 NO_INLINE = "boto/boto3#1303: AWS leaves UserPolicyList out for users, not for groups, without inline policies"
 
 

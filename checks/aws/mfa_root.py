@@ -49,7 +49,7 @@ def observe(aws: Account, arn: str) -> Root:
 
 def evaluate(root: Root) -> Verdict:
     if root.mfa:
-        return satisfied(f"has MFA, {'a virtual device among it' if root.virtual else 'with hardware devices only'}")
+        return satisfied(f"has MFA, {'also with a virtual device' if root.virtual else 'with hardware only'}")
     if root.password == "false" and not root.access_keys:
         return not_applicable("has no password and no access keys, so that nobody can sign in")
     return not_satisfied(f"has no MFA{' and has access keys' if root.access_keys else ''}")

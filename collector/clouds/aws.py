@@ -560,6 +560,8 @@ class Account:
             raise Unreadable(f"{service}.{operation} does not say whether there is more ({table['more_results']})")
         if more and kept.token is None:
             raise Unreadable(f"{service}.{operation} says there is more and does not say where")
+        if not more and kept.token is not None:
+            raise Unreadable(f"{service}.{operation} says that there is no more and where it goes on")
         return more
 
     def credential_report(self) -> list[dict[str, str]]:

@@ -136,8 +136,8 @@ def test_the_reason_tells_a_virtual_device_of_the_root_user_from_hardware() -> N
     other = virtual("user/alice")
     (hardware,) = looked(mfa_root.CHECK, root("true", mfa=1, devices=(other,))).observations
     (soft,) = looked(mfa_root.CHECK, root("true", mfa=1, devices=(other, virtual("root")))).observations
-    assert hardware.verdict.reason == "has MFA, with hardware devices only"
-    assert soft.verdict.reason == "has MFA, a virtual device among it"
+    assert hardware.verdict.reason == "has MFA, with hardware only"
+    assert soft.verdict.reason == "has MFA, also with a virtual device"
     nameless = looked(mfa_root.CHECK, root("true", mfa=1, devices=({"SerialNumber": "arn:aws:iam::1:mfa/x"},)))
     assert state(nameless) is UNDETERMINED
 
@@ -258,6 +258,18 @@ def test_who_is_an_administrator() -> None:
     }
     assert cloud.operations().count("get_account_authorization_details") == 1
     assert cloud.operations().count("list_mfa_devices") == cloud.operations().count("get_login_profile") == 6
+
+
+def test_users_and_their_groups_may_stand_on_different_pages() -> None:
+    page = details((user("x", ("admins",)),))["get_account_authorization_details"]
+    last = details((user("y"),), (group("admins", (ADMINISTRATOR,)),))["get_account_authorization_details"]
+    assert isinstance(page, dict)
+    assert isinstance(last, dict)
+    cloud = Cloud(details((), get_account_authorization_details=[{**page, "IsTruncated": True}, last]))
+    assert states(looked(mfa_iam_admin.CHECK, cloud)) == {"x": NOT_SATISFIED, "y": NOT_APPLICABLE}
+    assert cloud.operations().count("get_account_authorization_details") == 2
+    torn = details((), get_account_authorization_details=[page, last])  # "no more", and where it goes on
+    assert looked(mfa_iam_admin.CHECK, torn).failure == "unreadable"
 
 
 def test_only_the_default_version_of_a_policy_counts() -> None:
