@@ -138,6 +138,9 @@ def test_the_reason_tells_a_virtual_device_of_the_root_user_from_hardware() -> N
     (soft,) = looked(mfa_root.CHECK, root("true", mfa=1, devices=(other, virtual("root")))).observations
     assert hardware.verdict.reason == "has MFA, with hardware only"
     assert soft.verdict.reason == "has MFA, also with a virtual device"
+    cloud = Cloud(root("true", mfa=1))
+    looked(mfa_root.CHECK, cloud)
+    assert cloud.asked[-1][2] == {"AssignmentStatus": "Assigned"}, "an unassigned device names no user"
     nameless = looked(mfa_root.CHECK, root("true", mfa=1, devices=({"SerialNumber": "arn:aws:iam::1:mfa/x"},)))
     assert state(nameless) is UNDETERMINED
 
@@ -257,6 +260,7 @@ def test_who_is_an_administrator() -> None:
         "unknown-policy": UNDETERMINED,
     }
     assert cloud.operations().count("get_account_authorization_details") == 1
+    assert cloud.asked[0][2] == {"Filter": ["Group", "LocalManagedPolicy", "User"]}
     assert cloud.operations().count("list_mfa_devices") == cloud.operations().count("get_login_profile") == 6
 
 
