@@ -253,6 +253,7 @@ class Batch:
                 f"the ledger's unfilled tiles are damaged ({error}); run `collector db verify`"
             ) from error
         self._levels_held = len(levels)
+        self._torn = False
         self.projection = Projection(self._same)
 
     def blob(self, data: bytes, like: str | None = None) -> str:
@@ -273,7 +274,8 @@ class Batch:
     def add(self, draft: Draft) -> Entry:
         """Appends one entry and draws its consequences. The first entry of a signed ledger names its key.
 
-        Raises ValueError for a draft that cannot be an entry, StoreError when it rests on a blob that is not kept.
+        Raises ValueError for a draft that cannot be an entry, StoreError when it rests on a blob that is not kept; then
+        the batch is lost, also when that error is caught inside its block.
         """
         if self._edge.size == 0 and self._signer is not None and draft.kind is not Kind.KEY:
             reason = "the ledger begins"
@@ -287,6 +289,7 @@ class Batch:
         seq = self._edge.size
         body = draft.body(seq)
         row = self._deltas.pack(draft, seq, body)
+        self._torn = True  # until its consequences are drawn too
         self._connection.execute(_INSERT, row)
         full = self._edge.push(merkle.leaf_hash(body))
         if full:
@@ -294,6 +297,7 @@ class Batch:
             self._connection.execute(sa.insert(tile), rows)
         added = Entry(seq, draft.kind, records.moment(row["at"]), body)
         self._projector.apply(added)
+        self._torn = False
         return added
 
     def _check_key(self, draft: Draft) -> None:
@@ -304,6 +308,8 @@ class Batch:
 
     def finish(self) -> None:
         """Moves the end of the log; called once, when the block has ended well."""
+        if self._torn:
+            raise StoreError(f"entry {self._edge.size - 1} could not be added; nothing of its batch was written")
         if self._edge.size == self._began_at:
             return
         self._connection.execute(sa.update(head).where(head.c.size == self._began_at).values(size=self._edge.size))

@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 
 from collector import canonical
+from collector.errors import StoreError
 from collector.ledger.entry import Draft, Kind, PlannedCheck, gap_fields, plan_fields
 from collector.ledger.projecting import facts_digest
 from collector.ledger.tables import DERIVED
@@ -99,6 +100,17 @@ def test_unchanged_writes_a_run_and_nothing_else(ledger, world):
     assert changed == {"run", "pair"}
     assert len(after["run"]) == 2
     assert len(after["pair"]) == 1
+
+
+def test_unchanged_does_not_even_look_into_the_observations(ledger, world, vandal):
+    (first,) = live(ledger, world, {"a": GOOD})
+    vandal(("DELETE FROM blob WHERE digest = ?", (bytes.fromhex(first.data["observations"]),)))
+    fields = {name: value for name, value in first.data.items() if name not in ("seq", "kind", "at")}
+    with ledger.write() as batch:
+        again = batch.add(Draft(Kind.RUN, world.at(1), fields))
+    with pytest.raises(StoreError, match="holds no blob"), ledger.write() as batch:
+        batch.add(Draft(Kind.RUN, world.at(2), {**fields, "observations": "0" * 64}))
+    assert ledger.projection.status()[0].seq == again.seq
 
 
 def test_a_subject_that_vanishes_and_comes_back_has_two_intervals(ledger, world):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import sqlite3
@@ -139,6 +140,20 @@ def test_a_batch_that_fails_takes_its_blobs_and_its_leaning_with_it(ledger, worl
         world.run(batch, 1, {"a": (State.SATISFIED, "has MFA")})
     assert ledger.blob(kept) == b"lost" * 100 + b"found"
     assert ledger.verify(blobs=True).entries == 2
+
+
+def test_an_entry_that_failed_half_way_spoils_its_batch_even_when_nobody_minds(ledger, world):
+    def careless():
+        with ledger.write() as batch:
+            world.heartbeat(batch, 0)
+            run = dict(world.run(batch, 0, {}).data, observations="0" * 64)
+            fields = {name: value for name, value in run.items() if name not in ("seq", "kind", "at")}
+            with contextlib.suppress(StoreError):
+                batch.add(Draft(Kind.RUN, world.at(1), fields))
+
+    with pytest.raises(StoreError, match="entry 3 could not be added; nothing of its batch was written"):
+        careless()
+    assert ledger.size() == 0
 
 
 # --- blobs ---
