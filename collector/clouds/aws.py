@@ -519,9 +519,19 @@ class Account:
         return found
 
     def each(
-        self, service: str, operation: str, path: str, *, absent: tuple[str, ...] = (), region: str = "", **params: Any
+        self,
+        service: str,
+        operation: str,
+        path: str,
+        *,
+        absent: tuple[str, ...] = (),
+        quantity: str = "",
+        region: str = "",
+        **params: Any,
     ) -> list[Any]:
         """All items at the dotted ``path`` of every page. An error code in ``absent`` is the empty list.
+
+        ``quantity`` is the path of the count that such answers carry as leave out a list of none (CloudFront).
 
         Raises CannotObserve when any page got no answer, says there is more without saying where, or lacks ``path``.
         """
@@ -537,6 +547,8 @@ class Account:
                 return items
             kept.raise_failure()
             found = _path(kept.body, path)
+            if found is None and quantity and _path(kept.body, quantity) == 0:
+                found = []
             if not isinstance(found, list):
                 raise Unreadable(f"{service}.{operation} page {page} has no list {path}")
             items += found
