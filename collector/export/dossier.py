@@ -1,4 +1,4 @@
-"""Everything that one window's package says, as values. Read out of the ledger once; tables and report only format it."""
+"""Everything that one window's package says, as values. Read out of the ledger; tables and report only format it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collector.window.slots import Ran, Slot
 
 @dataclass(frozen=True)
 class ControlCard:
-    """One control of the operator's file, as it stood at the end of the window."""
+    """One control of the operator's file, as it last stood in the window; ``checks`` are all it ever bound in it."""
 
     id: str
     title: str
@@ -110,3 +110,7 @@ class Dossier:
     alerts: tuple[AlertLine, ...]
     changes: tuple[Change, ...]
     items: Callable[[], Iterator[Item]]
+    criteria: tuple[str, ...] = ()  # of the window
+    scopes: tuple[str, ...] = ()  # of the window; empty: all
+    grace_s: int = 900  # how late a run may begin before its slot is late
+    ends: datetime | None = None  # the window's own end, where it had not come yet: then ``until`` is before it
