@@ -1,0 +1,329 @@
+"""A window to read: one HTML file for somebody who has to rely on it and is right to distrust it.
+
+It formats what a dossier says and computes no verdict. Long lists are cut to what can be read, say so, and name the
+table that has all of it. ``readme`` and ``readme_html`` are here as well: callers ask one module for all that is read.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from collector.criteria import EDITION
+from collector.export import timeline
+from collector.export.chapter import (
+    View,
+    anchor,
+    badge,
+    code,
+    control_section,
+    criteria,
+    first,
+    nothing,
+    sub,
+    took,
+    unbound_section,
+)
+from collector.export.dossier import Dossier
+from collector.export.markup import Head, Html, fill, join, page, table, terms
+from collector.export.readme import COMMANDS, NOT_PROVED, ONE_LINE, TRUST, Section, origin, readme, readme_html, said
+from collector.export.words import counted, delivered, duration, number
+from collector.model import State
+from collector.window.coverage import percent
+
+__all__ = ["html", "readme", "readme_html"]
+
+GLOSSARY = (
+    (
+        "What became of a slot",
+        (
+            (
+                "slot",
+                (
+                    "One execution of a check over a scope that the plan asked for. The plan is in the ledger before "
+                    "the run."
+                ),
+            ),
+            ("observed", "The run began in time, and every subject of its population was determined."),
+            ("late", "Every subject was determined, and the run began after the grace. Counts as covered."),
+            ("partial", "Some subjects could not be read. Does not count as covered."),
+            ("gap", "Nobody could look, and the ledger says why. Does not count as covered."),
+            (
+                "missed",
+                (
+                    "Neither a run nor a declared gap: found by comparing the plan with the ledger. Does not count "
+                    "as covered."
+                ),
+            ),
+        ),
+    ),
+    (
+        "What was seen of a subject",
+        (
+            ("subject", "One member of a population: a user, a bucket, a machine, under the cloud's own full name."),
+            (
+                "population",
+                "Every subject in scope of a check, listed anew by each run. An empty one is stated, and is no pass.",
+            ),
+            ("satisfied", "The facts that were read are as the check asks."),
+            ("not satisfied", "They are not."),
+            ("not applicable", "The check does not concern this subject, for the reason given."),
+            (
+                "undetermined",
+                (
+                    "It could not be read: refused, throttled, cut short or unreadable. Never taken for good, never "
+                    "for bad."
+                ),
+            ),
+            (
+                "exception",
+                (
+                    "A stretch of time in which a subject was not satisfied. It ends when a run sees it mended "
+                    "or gone; "
+                    "while nobody can look it goes on."
+                ),
+            ),
+        ),
+    ),
+    (
+        "What is found for a control",
+        (
+            ("satisfied", "Every due slot was covered, and no exception was seen."),
+            ("not satisfied", "At least one exception was seen, however short."),
+            (
+                "undetermined",
+                "No exception was seen, and not every slot was covered: nobody can say that there was none.",
+            ),
+            ("no check", "No check is bound to the control. It is evidenced elsewhere."),
+        ),
+    ),
+)
+
+
+def html(dossier: Dossier) -> str:
+    """The report: self-contained, no script, loads nothing. Every text of the dossier is escaped."""
+    view = View(dossier)
+    unbound = view.unbound()
+    findings = dict(zip(dossier.controls, dossier.findings, strict=True)) if dossier.controls else {}
+    chapters = [control_section(view, control, finding) for control, finding in findings.items()]
+    if unbound:
+        chapters.append(unbound_section(view, unbound))
+    body = join(
+        (
+            Html(timeline.definitions()),
+            cover(view),
+            Html("<main>\n"),
+            at_a_glance(view),
+            strength(dossier),
+            summary(view),
+            *chapters,
+            alerts(view),
+            changes(view),
+            by_hand(view),
+            verification(),
+            glossary(),
+            Html("</main>\n"),
+        )
+    )
+    return page(f"{dossier.name}: {dossier.origin}", body)
+
+
+def cover(view: View) -> Html:
+    dossier, clock = view.dossier, view.clock
+    contents = [
+        ("glance", "At a glance"),
+        ("strength", "How strong this evidence is, and what it does not prove"),
+        ("controls", "The controls"),
+        *((anchor(control.id), f"{control.id}: {control.title}") for control in dossier.controls),
+        ("alerts", "Alerts"),
+        ("changes", "Changes"),
+        ("verify", "How to verify this"),
+        ("glossary", "Words"),
+    ]
+    return fill(
+        '<header>\n<p class="eyebrow">Evidence of how controls operated over a window</p>\n<h1>{name}</h1>\n'
+        '<p class="span">{since} to {until}</p>\n{origin}<nav aria-label="Contents"><ul '
+        'class="contents">\n{contents}</ul></nav>\n'
+        "</header>\n",
+        name=dossier.name,
+        since=clock.full(dossier.since),
+        until=clock.full(dossier.until),
+        origin=terms(((term, code(said) if term == "Key" else said) for term, said in origin(dossier)), "cover"),
+        contents=join(fill('<li><a href="#{id}">{title}</a></li>\n', id=id, title=title) for id, title in contents),
+    )
+
+
+def at_a_glance(view: View) -> Html:
+    dossier = view.dossier
+    due, covered = sum(line.due for line in dossier.coverage), sum(line.covered for line in dossier.coverage)
+    count = {state: sum(1 for finding in dossier.findings if finding.state is state) for state in State}
+    still = sum(1 for d in dossier.deviations if d.until is None)
+    longest = max((line.longest_gap for line in dossier.coverage), default=timedelta(0))
+    figures = (
+        (
+            number(len(dossier.controls)),
+            (
+                f"controls: {count[State.SATISFIED]} satisfied, {count[State.NOT_SATISFIED]} not satisfied, "
+                f"{count[State.UNDETERMINED]} undetermined, {count[State.NOT_APPLICABLE]} without a check"
+            ),
+        ),
+        (number(len(dossier.deviations)), f"exceptions, {number(still)} of them open at the window's end"),
+        (percent(covered, due), f"of {counted(due, 'due slot')} covered, {number(due - covered)} not"),
+        (duration(longest) if longest else "none", "longest gap of any check over any scope"),
+    )
+    items = join(
+        fill("<li><strong>{figure}</strong><span>{words}</span></li>\n", figure=f, words=w) for f, w in figures
+    )
+    return fill(
+        '<section id="glance">\n<h2>At a glance</h2>\n<ul class="figures">\n{items}</ul>\n</section>\n', items=items
+    )
+
+
+def strength(dossier: Dossier) -> Html:
+    return fill(
+        '<section id="strength">\n<h2>How strong this evidence is</h2>\n<p class="lead">{assurance}</p>\n'
+        "<h3>What it does not prove</h3>\n<ul>\n{limits}</ul>\n</section>\n",
+        assurance=dossier.assurance,
+        limits=join(fill("<li><strong>{what}</strong> {why}</li>\n", what=what, why=why) for what, why in NOT_PROVED),
+    )
+
+
+def summary(view: View) -> Html:
+    dossier = view.dossier
+    rows = [
+        (
+            fill('<a href="#{anchor}">{id}</a>', anchor=anchor(control.id), id=control.id),
+            join((control.title, sub(control.owner))),
+            criteria(control.criteria),
+            join((badge(finding), sub(finding.words))),
+            percent(finding.covered, finding.due),
+            number(len(finding.deviations)),
+            duration(finding.longest_gap) if finding.longest_gap else "none",
+        )
+        for control, finding in zip(dossier.controls, dossier.findings, strict=True)
+    ]
+    made = table(
+        f"The entity's own controls at the window's end, with the criteria that it says they serve ({EDITION}; "
+        f"short titles "
+        "are ours).",
+        (
+            Head("Control", "k"),
+            Head("What the entity says, and who answers for it", "w"),
+            Head("Criteria", "w"),
+            Head("Finding"),
+            Head("Covered", "n"),
+            Head("Exceptions", "n"),
+            Head("Longest gap", "k"),
+        ),
+        rows,
+    )
+    return fill('<section id="controls" class="break">\n<h2>The controls</h2>\n{table}</section>\n', table=made)
+
+
+def alerts(view: View) -> Html:
+    lines = view.dossier.alerts
+    undelivered = sum(1 for alert in lines if not delivered(alert))
+    shown, caption = first(lines, "alert", "tables/alerts.csv")
+    rows = [
+        (
+            alert.seq,
+            view.time(alert.at),
+            f"{'raised' if alert.event == 'trigger' else 'resolved'}: {alert.cause}",
+            join((code(alert.subject or alert.scope), sub(alert.check))),
+            join((alert.control, sub(alert.owner))),
+            alert.reason,
+            took(view, [(at, channel) for channel, at in delivered(alert)]) if delivered(alert) else "never",
+        )
+        for alert in shown
+    ]
+    made = table(
+        f"{caption} {counted(undelivered, 'alert')} of them never delivered to any channel.",
+        (
+            Head("Entry", "n"),
+            Head("When", "t"),
+            Head("What", "t"),
+            Head("Subject, or the whole scope", "s"),
+            Head("Control"),
+            Head("Reason", "w"),
+            Head("First delivered", "t"),
+        ),
+        rows,
+    )
+    content = made if lines else nothing("None was raised or resolved in this window.")
+    return fill('<section id="alerts" class="break">\n<h2>Alerts</h2>\n{content}</section>\n', content=content)
+
+
+def changes(view: View) -> Html:
+    shown, caption = first(view.dossier.changes, "change", "tables/changes.csv")
+    rows = [(change.seq, view.time(change.at), change.kind, change.what) for change in shown]
+    heads = (Head("Entry", "n"), Head("When", "t"), Head("Kind", "k"), Head("What changed", "w"))
+    content = table(caption, heads, rows) if rows else nothing("Nothing was changed in this window.")
+    return fill(
+        '<section id="changes">\n<h2>Changes</h2>\n<p>Changes of the configuration, of checks, plans and keys '
+        "are ledger entries "
+        "themselves.</p>\n{content}</section>\n",
+        content=content,
+    )
+
+
+def by_hand(view: View) -> Html:
+    """Runs that answer no slot. They decide nothing, and are kept, so that nobody can look twice and show once."""
+    runs = view.dossier.runs_outside_slots
+    if not runs:
+        return Html()
+    shown, caption = first(runs, "run", "tables/populations.csv")
+    rows = [
+        (
+            run.seq,
+            view.time(run.started),
+            code(run.check),
+            run.scope,
+            "not listed" if run.population is None else number(run.population),
+            number(run.states.get(State.NOT_SATISFIED.value, 0)),
+        )
+        for run in shown
+    ]
+    heads = (Head("Entry", "n"), Head("Began", "t"), Head("Check", "s"), Head("Scope"), Head("Subjects", "n"))
+    made = table(f"{caption} They answer no slot and count in no coverage.", (*heads, Head("Not satisfied", "n")), rows)
+    return fill('<section id="by-hand">\n<h2>Runs outside the plan</h2>\n{table}</section>\n', table=made)
+
+
+def verification() -> Html:
+    return fill(
+        '<section id="verify" class="break">\n<h2>How to verify this</h2>\n<p>This page proves nothing: it can '
+        "be edited like any "
+        "file. The package that it lies in can be verified without us.</p>\n{commands}<h3>One line, by "
+        "hand</h3>\n{line}</section>\n",
+        commands=said(Section("", (TRUST,), commands=COMMANDS)),
+        line=said(Section("", steps=ONE_LINE)),
+    )
+
+
+def glossary() -> Html:
+    marks = [
+        fill(
+            "<li>{swatch}<b>{word}</b><span>{meaning}</span></li>",
+            swatch=Html(timeline.swatch(kind)),
+            word=word,
+            meaning=meaning,
+        )
+        for kind, (word, meaning) in timeline.LEGEND.items()
+    ]
+    marks.append(
+        fill(
+            "<li>{swatch}<b>beneath a lane</b><span>{meaning}</span></li>",
+            swatch=Html(timeline.swatch_open()),
+            meaning="an exception had been seen and was not yet seen mended, also while nobody looked",
+        )
+    )
+    parts: list[Html] = [
+        fill("<h3>{title}</h3>\n{terms}", title=title, terms=terms(pairs, "glossary")) for title, pairs in GLOSSARY
+    ]
+    return fill(
+        '<section id="glossary" class="break">\n<h2>Words</h2>\n{parts}<h3>Marks in the pictures</h3>\n<p>A slot '
+        "is drawn from its "
+        "time to the next one. Where several marks fall into the same two points of width, the gravest is drawn: "
+        "exception, "
+        'missed, gap, partial, late, satisfied, no subject.</p>\n<ul class="legend full">{marks}</ul>\n</section>\n',
+        parts=join(parts),
+        marks=join(marks),
+    )

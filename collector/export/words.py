@@ -1,0 +1,103 @@
+"""How exports say times, durations and counts, so that a table and the report say them alike. Decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+from collector import canonical
+from collector.export.dossier import AlertLine
+from collector.window.findings import Deviation
+
+
+def duration(span: timedelta) -> str:
+    """Days, hours and minutes as "2 d 3 h 15 min", rounded down; below an hour with seconds. Zero is "0 s"."""
+    seconds = int(span.total_seconds())
+    days, rest = divmod(seconds, 86_400)
+    hours, rest = divmod(rest, 3600)
+    minutes, rest = divmod(rest, 60)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (0 if seconds >= 3600 else rest, "s")]
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 s"
+
+
+def number(count: int) -> str:
+    """A count as people read it: 227,760."""
+    return f"{count:,}"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A count with its noun: "1 exception", "2,000 exceptions"."""
+    return f"{number(count)} {one if count == 1 else many or one + 's'}"
+
+
+def short(name: str, length: int) -> str:
+    """A long name with its middle left out, both ends kept: they tell one subject from the next."""
+    if len(name) <= length:
+        return name
+    tail = (length - 1) // 2
+    return f"{name[: length - 1 - tail]}…{name[-tail:]}"
+
+
+def delivered(alert: AlertLine) -> list[tuple[str, datetime]]:
+    """The channels that took an alert, each with the first time that it did."""
+    first: dict[str, datetime] = {}
+    for channel, outcome, at in alert.deliveries:
+        if outcome == "delivered":
+            first[channel] = min(at, first.get(channel, at))
+    return sorted(first.items(), key=lambda item: (item[1], item[0]))
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Moments in a window's zone. The zone's abbreviation is added where the window knows more than one offset."""
+
+    zone: ZoneInfo
+    since: datetime
+    until: datetime
+
+    @cached_property
+    def shifts(self) -> bool:
+        """Whether clocks are changed inside the window, so that an hour may be there twice."""
+        begin, end = (moment.astimezone(self.zone) for moment in (self.since, self.until))
+        days = (end.date() - begin.date()).days
+        offsets = {(begin + timedelta(days=day)).utcoffset() for day in range(days + 1)}
+        return len(offsets | {end.utcoffset()}) > 1
+
+    def minute(self, moment: datetime) -> str:
+        """2026-03-29 03:00, rounded down; with " CEST" where the window has both."""
+        local = moment.astimezone(self.zone)
+        return f"{local:%Y-%m-%d %H:%M}" + (f" {local:%Z}" if self.shifts else "")
+
+    def full(self, moment: datetime) -> str:
+        """2026-03-29 03:00 CEST (UTC+02:00)."""
+        local = moment.astimezone(self.zone)
+        offset = local.isoformat()[-6:]
+        name = local.tzname() or ""
+        return f"{local:%Y-%m-%d %H:%M} " + (f"{name} (UTC{offset})" if offset != "+00:00" else "UTC")
+
+    def rfc3339(self, moment: datetime) -> str:
+        """The moment with the zone's offset: 2026-03-29T03:00:00.000000+02:00."""
+        return moment.astimezone(self.zone).isoformat(timespec="microseconds")
+
+
+def utc(moment: datetime) -> str:
+    """RFC 3339 in UTC, as the ledger writes it."""
+    return canonical.stamp(moment)
+
+
+class AlertBook:
+    """Which alerts of the window announced a deviation."""
+
+    def __init__(self, alerts: Sequence[AlertLine]) -> None:
+        self._raised: dict[tuple[str, str, str], list[AlertLine]] = {}
+        for alert in alerts:
+            if alert.event == "trigger" and alert.cause == "failed":
+                self._raised.setdefault((alert.check, alert.scope, alert.subject), []).append(alert)
+
+    def of(self, deviation: Deviation) -> list[AlertLine]:
+        """The alerts raised for its subject while it lasted, in the order of the ledger."""
+        known = self._raised.get((deviation.check, deviation.scope, deviation.subject), [])
+        return [a for a in known if a.at >= deviation.since and (deviation.until is None or a.at < deviation.until)]
