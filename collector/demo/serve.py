@@ -1,0 +1,152 @@
+"""The process of a simulated cloud: ``python -m collector.demo.serve``. Ends when its standard input does.
+
+Two doors on loopback: the HTTPS proxy, which is the cloud, and a control door, which no cloud host name leads to. What
+stands behind the proxy is in ``aws.py`` and ``estate.py``; whoever wants one uses ``cloud.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+# moto reads these when it is imported.
+os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+
+from collector.demo.answers import ANSWERS
+from collector.demo.aws import HOSTS, Fault, Moto, TestBed, World, set_moto_clock
+from collector.demo.estate import Estate
+from collector.demo.proxy import LOOPBACK, Proxy, Request, Response
+
+CONTROL_BYTES_MAX = 16 * 1024 * 1024
+
+
+class Served:
+    """A populated account and what may be done to it from outside; each public method is a control call."""
+
+    def __init__(self, seed: int, scale: int, now: datetime, regions: tuple[str, ...]) -> None:
+        self._arguments = (seed, scale, now, regions)
+        self._start()
+
+    def _start(self) -> None:
+        seed, scale, now, regions = self._arguments
+        moto = Moto(seed)
+        world = World(regions, now, moto)
+        set_moto_clock(lambda: world.now)
+        Estate(seed, scale).populate(world)
+        self.bed = TestBed(world, ANSWERS)
+
+    def __call__(self, request: Request) -> Response:
+        return self.bed(request)
+
+    def set_now(self, moment: str) -> None:
+        self.bed.world.set_now(datetime.fromisoformat(moment))
+        self.bed.changed()
+
+    def set(self, key: str, value: Any) -> None:
+        if key == "page_size":
+            self.bed.world.page_size = int(value)
+        else:
+            self.bed.world.state[key] = value
+        self.bed.changed()
+
+    def get(self, key: str) -> Any:
+        return self.bed.world.state.get(key)
+
+    def calls(self, since: int) -> list[dict[str, Any]]:
+        return self.bed.calls(since)
+
+    def clear_calls(self) -> None:
+        self.bed.clear_calls()
+
+    def fault(self, **fault: Any) -> None:
+        self.bed.add_fault(Fault(**fault))
+
+    def clear_faults(self, label: str) -> None:
+        self.bed.clear_faults(label)
+
+    def unserved(self) -> list[str]:
+        return list(self.bed.unserved)
+
+    def reset(self) -> None:
+        reset_moto()
+        self._start()
+
+
+def reset_moto() -> None:
+    """Forgets everything that moto holds, in all accounts."""
+    from moto.core.base_backend import SERVICE_BACKEND
+
+    for backend in SERVICE_BACKEND.values() if isinstance(SERVICE_BACKEND, dict) else SERVICE_BACKEND:
+        backend.reset()
+
+
+def control(served: Served, proxy: Proxy, token: str) -> ThreadingHTTPServer:
+    """The control door: POST /METHOD with the arguments as JSON, behind a token."""
+    methods: dict[str, Callable[..., Any]] = {
+        name: getattr(served, name) for name in vars(Served) if not name.startswith("_")
+    }
+    methods["refused"] = lambda: list(proxy.refused)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), CONTROL_BYTES_MAX))
+            method = methods.get(self.path.strip("/"))
+            if method is None or not secrets.compare_digest(self.headers.get("X-Control", ""), token):
+                return self._say(404, {"error": "no such method"})
+            try:
+                return self._say(200, {"result": method(**json.loads(body))})
+            except Exception as error:  # the caller gets to see whatever it was
+                return self._say(400, {"error": f"{type(error).__name__}: {error}"})
+
+        def _say(self, status: int, value: dict[str, Any]) -> None:
+            data = json.dumps(value, default=str).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Standard error is for what goes wrong."""
+
+    server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, name="control", daemon=True).start()
+    return server
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m collector.demo.serve", description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="where the CA certificate is written")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--scale", type=int, default=1)
+    parser.add_argument("--now", type=datetime.fromisoformat, required=True)
+    parser.add_argument("--regions", required=True, help="names with commas between")
+    options = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")
+    served = Served(options.seed, options.scale, options.now, tuple(options.regions.split(",")))
+    proxy = Proxy(HOSTS, served, options.folder)
+    token = secrets.token_hex(16)
+    door = control(served, proxy, token)
+    ready = {"proxy": proxy.url, "bundle": str(proxy.bundle), "control": door.server_port, "token": token}
+    sys.stdout.write(json.dumps(ready) + "\n")
+    sys.stdout.flush()
+    sys.stdin.read()  # until whoever started us is gone
+    door.shutdown()
+    proxy.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
