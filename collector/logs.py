@@ -16,7 +16,7 @@ import structlog
 REDACTED = "[redacted]"
 
 # Libraries that write whole requests, with their signatures, when they are asked for everything.
-TALKATIVE = ("asyncio", "boto3", "botocore", "s3transfer", "urllib3")
+TALKATIVE = ("alembic", "apscheduler", "asyncio", "boto3", "botocore", "s3transfer", "urllib3")
 
 _SECRET_NAME = re.compile(
     r"password|passwd|secret|token|credential|authorization|private_?key|connection_?string|api_?key", re.IGNORECASE

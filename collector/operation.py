@@ -85,6 +85,7 @@ class Operation:
         self.config_digest = ""
         self._stopping = threading.Event()
         self._skew_ms: int | None = None
+        self._turns = {account.account: threading.Lock() for account in settings.aws}  # one run of an account at a time
         self._accounted: dict[str, datetime] = {}  # per account: all slots up to here have a run or a gap
 
     # --- who and what ---
@@ -215,14 +216,15 @@ class Operation:
 
         A slot that is answered late keeps its own time and the run's true time: nothing is written back.
         """
-        waiting = self.open_slots(account)
-        if not waiting:
-            return None
-        newest = waiting[-1].at
-        self.declare(account, [item for item in waiting if item.at < newest], reason)
-        sealed = self.observe(account, newest, [item for item in waiting if item.at == newest])
-        self._accounted[str(self.account_scope(account))] = newest
-        return sealed
+        with self._turns[account.account]:
+            waiting = self.open_slots(account)
+            if not waiting:
+                return None
+            newest = waiting[-1].at
+            self.declare(account, [item for item in waiting if item.at < newest], reason)
+            sealed = self.observe(account, newest, [item for item in waiting if item.at == newest])
+            self._accounted[str(self.account_scope(account))] = newest
+            return sealed
 
     def observe(self, account: AwsSettings, slot: datetime | None, items: Sequence[Due] = ()) -> Sealed | None:
         """One account run: every due check over one transcript, sealed in one transaction or not at all.
