@@ -16,6 +16,7 @@ from typing import Any
 from moto.iam.models import iam_backends
 
 from collector.demo.aws import COLLECTOR_KEY, Answer, Call, Refusal, World
+from collector.demo.estate import bare
 
 ANSWERS: dict[tuple[str, str], Answer] = {}
 
@@ -214,8 +215,17 @@ def rotation(world: World, call: Call) -> dict[str, Any]:
         return {"KeyId": arn, "KeyRotationEnabled": True, "RotationPeriodInDays": ROTATION_DAYS}
     found["KeyId"] = arn
     if found["KeyRotationEnabled"]:
-        found["RotationPeriodInDays"] = found.get("RotationPeriodInDays") or ROTATION_DAYS
+        found["RotationPeriodInDays"] = world.state.get("kms.periods", {}).get(bare(arn), ROTATION_DAYS)
     return found
+
+
+@answers("kms", "EnableKeyRotation")
+def rotate(world: World, call: Call) -> dict[str, Any]:
+    """moto forgets the period."""
+    of_moto(world, call)
+    periods = world.state.setdefault("kms.periods", {})
+    periods[bare(str(call.params["KeyId"]))] = int(call.params.get("RotationPeriodInDays") or ROTATION_DAYS)
+    return {}
 
 
 @answers("s3", "ListBuckets")
@@ -358,6 +368,18 @@ def trail_status(world: World, call: Call) -> dict[str, Any]:
         found["LatestDeliveryAttemptTime"] = f"{last:%Y-%m-%dT%H:%M:%SZ}"
         found["LatestDeliveryAttemptSucceeded"] = f"{last:%Y-%m-%dT%H:%M:%SZ}"
     return found
+
+
+@answers("cloudtrail", "GetEventSelectors")
+def event_selectors(world: World, call: Call) -> dict[str, Any]:
+    """A trail for which nobody chose events records all management events; moto knows it in its home region only."""
+    name = str(call.params["TrailName"])
+    region = name.split(":")[3] if name.startswith("arn:") else call.region
+    found = world.moto.ask("cloudtrail", "GetEventSelectors", region, call.params)
+    if not found.get("EventSelectors") and not found.get("AdvancedEventSelectors"):
+        every = {"ReadWriteType": "All", "IncludeManagementEvents": True}
+        found["EventSelectors"] = [every | {"DataResources": [], "ExcludeManagementEventSources": []}]
+    return {key: value for key, value in found.items() if value}
 
 
 @answers("config", "DescribeConfigurationRecorderStatus")

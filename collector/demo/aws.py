@@ -32,9 +32,10 @@ from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ClientError, DataNotFoundError
 from botocore.handlers import json_decode_policies
+from cryptography.hazmat.primitives.asymmetric import rsa
+from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import Request as MotoRequest
 from moto.core.request import determine_request_protocol
-from moto.core.responses import PROTOCOL_PARSERS
 from moto.core.routing import get_service_router
 from moto.core.serialize import get_serializer_class
 from moto.core.utils import get_service_model
@@ -244,16 +245,21 @@ def set_moto_clock(now: Callable[[], datetime]) -> None:
 
     class Simulated(datetime, metaclass=_Clock):
         @classmethod
-        def now(cls, tz: Any = None) -> datetime:
+        def now(cls, tz: Any = None) -> Any:
             return now().astimezone(tz) if tz else now().astimezone(UTC).replace(tzinfo=None)
 
         @classmethod
-        def utcnow(cls) -> datetime:
+        def utcnow(cls) -> Any:
             return cls.now()
 
     shim = SimpleNamespace(**{**vars(dt), "datetime": Simulated})
     for name in STAMPING_MODULES:
         import_module(name).datetime = shim  # type: ignore[attr-defined]
+
+
+def share_private_keys() -> None:
+    """moto makes an RSA key for each KMS key and certificate; nobody uses them, so one is made and shared."""
+    rsa.generate_private_key = cache(rsa.generate_private_key)
 
 
 def environment(request: Request) -> dict[str, Any]:
@@ -697,7 +703,7 @@ def _parsed(request: Request, service: str, region: str, key: str, form: Mapping
     if operation not in service_model.operation_names:
         return None
     protocol = str(determine_request_protocol(service_model, request.headers.get("content-type", "").split(";")[0]))
-    question = {
+    question: Any = {
         "method": request.method,
         "values": wsgi.values,
         "headers": wsgi.headers,

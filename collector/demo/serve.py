@@ -7,6 +7,7 @@ stands behind the proxy is in ``aws.py`` and ``estate.py``; whoever wants one us
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import secrets
@@ -23,8 +24,10 @@ from typing import Any
 os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
 os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
 
+from moto.moto_api._internal.models import moto_api_backend
+
 from collector.demo.answers import ANSWERS
-from collector.demo.aws import HOSTS, Fault, Moto, TestBed, World, set_moto_clock
+from collector.demo.aws import HOSTS, Fault, Moto, TestBed, World, set_moto_clock, share_private_keys
 from collector.demo.estate import Estate
 from collector.demo.proxy import LOOPBACK, Proxy, Request, Response
 
@@ -79,16 +82,8 @@ class Served:
         return list(self.bed.unserved)
 
     def reset(self) -> None:
-        reset_moto()
+        moto_api_backend.reset()  # all that moto holds, in all accounts
         self._start()
-
-
-def reset_moto() -> None:
-    """Forgets everything that moto holds, in all accounts."""
-    from moto.core.base_backend import SERVICE_BACKEND
-
-    for backend in SERVICE_BACKEND.values() if isinstance(SERVICE_BACKEND, dict) else SERVICE_BACKEND:
-        backend.reset()
 
 
 def control(served: Served, proxy: Proxy, token: str) -> ThreadingHTTPServer:
@@ -136,7 +131,11 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--regions", required=True, help="names with commas between")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
+    share_private_keys()
+    gc.disable()  # a quarter of the start would go into looking for garbage that there is none of
     served = Served(options.seed, options.scale, options.now, tuple(options.regions.split(",")))
+    gc.enable()
+    gc.freeze()
     proxy = Proxy(HOSTS, served, options.folder)
     token = secrets.token_hex(16)
     door = control(served, proxy, token)
