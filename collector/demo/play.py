@@ -17,15 +17,14 @@ from importlib import resources
 from pathlib import Path
 from types import TracebackType
 
-from collector.alert.outbox import Channels, deliver_due, open_channels
-from collector.demo.cloud import SimulatedCloud
-from collector.demo.story import story
-from collector.ledger.store import Ledger
-
 from collector import config, daemon
+from collector.alert.outbox import Channels, deliver_due, open_channels
 from collector.config import Settings
+from collector.demo.cloud import SimulatedCloud
 from collector.demo.inbox import Inbox
+from collector.demo.story import story
 from collector.errors import ConfigError
+from collector.ledger.store import Ledger
 from collector.operation import Operation
 from collector.window.slots import ticks
 
