@@ -244,8 +244,11 @@ def figure(view: View, id: str, title: str, lanes: Sequence[timeline.Lane], devi
         f" {len(drawn)} of {len(lanes)} lanes are drawn, those with the most to see." if len(drawn) < len(lanes) else ""
     )
     caption = fill(
-        "<figcaption>Each lane is one check over one scope. Days begin at midnight in {zone}.{left_out}</figcaption>",
+        "<figcaption>Each lane is one check over one scope. Days begin at midnight in {zone}. The narrowest mark "
+        "is {width} "
+        "wide, and the gravest slot in it decides.{left_out}</figcaption>",
         zone=dossier.zone.key,
+        width=duration((dossier.until - dossier.since) / timeline.COLUMNS),
         left_out=left_out,
     )
     legend = [

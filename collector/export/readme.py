@@ -8,11 +8,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from collector.export.dossier import Dossier
 from collector.export.markup import Html, fill, join, page, terms
 from collector.export.tables import TABLES, Form
-from collector.export.words import Clock, counted, number, utc
+from collector.export.words import Clock, counted, duration, number, utc
 
 TEXT_WIDTH = 96
 
@@ -98,11 +99,13 @@ FILES = (
     ("README.html, README.txt", "This page, twice."),
     ("report.html", "The window to read: findings, exceptions, gaps, alerts, changes. Opens without a network."),
     ("tables/", "The same as tables: seven CSV files, and tables.xlsx with a sheet for each."),
+    ("plan.json", "What was due and when, as planned before the runs."),
     ("controls.json", "The entity's controls with owners, criteria and checks."),
-    ("checks/", "The source of every check version that ran in the window."),
+    ("checks/", "The source of every check version that ran in the window, under the check's id."),
     ("ledger/", "The ledger's entries of the window, byte for byte, and what ties them to what came before."),
     ("checkpoints/", "Signed heads of the ledger."),
-    ("blobs/", "What entries point to: answers of the clouds, call logs, observations; each named by its SHA-256."),
+    ("objects/", "What entries point to: answers of the clouds, call logs, observations; each named by its SHA-256."),
+    ("keys.txt", "The ledger's key, to compare with the one that you got by another way."),
     ("manifest.dsse.json", "What is in the package, signed."),
     ("SHA256SUMS", "The hash of every file."),
     ("verify.py", "The verifier: one file that needs Python and nothing else."),
@@ -129,7 +132,11 @@ def origin(dossier: Dossier) -> list[tuple[str, str]]:
         ("Window", dossier.name),
         ("From", f"{clock.full(dossier.since)}, included"),
         ("Until", f"{clock.full(dossier.until)}, not included"),
+        *([("Not over yet", f"the window ends {clock.full(dossier.ends)}")] if dossier.ends else []),
         ("Zone", f"{dossier.zone.key}; tables also give UTC"),
+        ("Criteria", ", ".join(dossier.criteria) or "those of all controls"),
+        ("Scopes", ", ".join(dossier.scopes) or "all that were planned"),
+        ("Grace", f"a run is late when it begins {duration(timedelta(seconds=dossier.grace_s))} after it was due"),
         ("Exported at", clock.full(dossier.exported_at)),
         ("Collector", f"version {dossier.collector}"),
         (

@@ -112,6 +112,7 @@ def html(dossier: Dossier) -> str:
             Html(timeline.definitions()),
             cover(view),
             Html("<main>\n"),
+            not_over(view),
             at_a_glance(view),
             strength(dossier),
             summary(view),
@@ -149,6 +150,19 @@ def cover(view: View) -> Html:
         until=clock.full(dossier.until),
         origin=terms(((term, code(said) if term == "Key" else said) for term, said in origin(dossier)), "cover"),
         contents=join(fill('<li><a href="#{id}">{title}</a></li>\n', id=id, title=title) for id, title in contents),
+    )
+
+
+def not_over(view: View) -> Html:
+    """A window that is still running looks whole in every count, so this is said before any of them."""
+    dossier = view.dossier
+    if dossier.ends is None:
+        return Html()
+    return fill(
+        '<p class="lead notice">This window is not over. It ends {ends}; everything below is about the time '
+        "until {until}.</p>\n",
+        ends=view.clock.full(dossier.ends),
+        until=view.clock.full(dossier.until),
     )
 
 

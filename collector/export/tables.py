@@ -34,6 +34,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ class Table:
     about: str
     columns: tuple[Column, ...]
 
-    @property
+    @cached_property
     def header(self) -> tuple[str, ...]:
         """The names of the written columns; a time has two."""
         return tuple(
@@ -422,6 +423,8 @@ def cells(row: Iterable[Value], clock: Clock, table: Table) -> list[str | int]:
 
 def cut(text: str, file: str) -> str:
     """``text`` as long as a cell of a workbook may be, saying where the rest of it is."""
+    if 2 * len(text) <= CELL_UNITS_MAX:
+        return text
     units = text.encode("utf-16-le")
     if len(units) <= 2 * CELL_UNITS_MAX:
         return text

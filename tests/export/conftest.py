@@ -362,10 +362,12 @@ def dossier() -> Dossier:
     return month().build()
 
 
-@pytest.fixture
-def story() -> Story:
-    """The script of that month, to be bent by a test before it is played."""
-    return month()
+@pytest.fixture(scope="session")
+def weekend() -> Dossier:
+    """Two days of the same controls with one exception, for tests that write all tables and look at one."""
+    one = Trouble("aws-iam-user-mfa", USERS[0], 10, 20, reason="has a console password and no MFA")
+    quiet = replace(month(), down=(), missed=(), blind=(), late=(), troubles=(one,))
+    return replace(quiet, until=quiet.since + timedelta(days=2)).build()
 
 
 @pytest.fixture(scope="session")
