@@ -54,7 +54,7 @@ class Served:
 
     def set_now(self, moment: str) -> None:
         self.bed.world.set_now(datetime.fromisoformat(moment))
-        self.bed.changed()
+        self.bed.clock_turned()
 
     def set(self, key: str, value: Any) -> None:
         if key == "page_size":
