@@ -21,6 +21,7 @@ from rich.table import Table
 from collector import __version__, canonical, daemon, errors, logs, policy
 from collector import config as config_file
 from collector.check import doc_of, limits_record, section_of, title_of
+from collector.clouds import directory as clouds
 from collector.clouds.transcript import Transcript
 from collector.collect import Task, collect
 from collector.config import Settings
@@ -70,7 +71,9 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 DEFAULT_CONFIG = Path("collector.toml")
 
-out = Console(highlight=False, soft_wrap=True)
+PIPE_COLUMNS = 160  # a file or a pipe has no width of its own; ARNs are long
+
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -162,7 +165,7 @@ def init(
         if path.exists():
             raise errors.ConfigError(f"{path} is already there; it was not touched")
     if not account:
-        account = _account_of(profile)
+        account = clouds.account_of(profile)
     folder.mkdir(parents=True, exist_ok=True)
     text = starter("collector.toml").replace("123456789012", account)
     text = text.replace("evidence.example.com/production", origin or f"collector.local/aws-{account}")
@@ -180,33 +183,17 @@ def starter(name: str) -> str:
     return resources.files("collector.starter").joinpath(name).read_text("utf-8")
 
 
-def _account_of(profile: str) -> str:
-    """The account that the credentials belong to. Raises Denied when there are none or they are refused."""
-    import botocore.exceptions
-    import botocore.session
-
-    try:
-        session = botocore.session.Session(profile=profile or None)
-        answer = session.create_client("sts", region_name="us-east-1").get_caller_identity()
-    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        raise errors.Denied(
-            f"the AWS account could not be asked from the credentials found ({error}); set AWS_PROFILE or the like, "
-            "or name the account: collector init --account 123456789012"
-        ) from error
-    return str(answer["Account"])
-
-
 @app.command()
 def preflight(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Ask everything once, keep nothing: which checks would be blind, and why."""
     settings = _settings(config)
     registry = daemon.load_registry(settings)
     bound = daemon.load_controls(settings, registry)
-    clouds = daemon.directory(settings)
+    opener = daemon.directory(settings)
     rows: list[dict[str, Any]] = []
     for account in settings.aws:
         transcript, reference = Transcript(), daemon.utc_now()
-        handle = clouds.open(account, transcript, reference)
+        handle = opener.open(account, transcript, reference)
         principal = handle.identity()
         regions = sorted(account.regions or handle.regions())
         out_line = f"aws/{account.account}: {principal}, {len(regions)} region(s): {', '.join(regions)}"
@@ -699,12 +686,19 @@ def demo(
 
 
 def deviations_table(dossier: Dossier) -> Table:
-    """Every exception of a window with how long it lasted."""
-    table = _table("\nExceptions", "check", "subject", "from", "lasted", "what")
-    for d in dossier.deviations:
+    """The exceptions that began inside a window, with how long they lasted; those of the first look are counted."""
+    first = min((slot.run.seq for slot in dossier.slots if slot.run is not None), default=0)
+    looks = {(s.due.check, s.due.scope): s.run.seq for s in reversed(dossier.slots) if s.run is not None}
+    began = [d for d in dossier.deviations if d.first_bad > looks.get((d.check, d.scope), first)]
+    others = len(dossier.deviations) - len(began)
+    table = _table(f"\nExceptions that began in the window ({others} more stood from the first look on)", *HEADS)
+    for d in began:
         lasted = words_for(d.duration) if d.until else f"{words_for(d.duration)}, still open"
         table.add_row(d.check, d.subject, f"{d.since:%m-%d %H:%M}", lasted, d.reason)
     return table
+
+
+HEADS = ("check", "subject", "from", "lasted", "what")
 
 
 def gaps_table(dossier: Dossier) -> Table:

@@ -204,8 +204,9 @@ class Operation:
             first, last = gaps[0].since, gaps[-1].until
             words = f"nobody looked from {canonical.stamp(first)} to {canonical.stamp(last)}: {reason}"
             missed = Drift(Cause.MISSED, Event.TRIGGER, "", str(scope), "", words, first, None, entries[0].seq)
-            if not _open(batch, "", str(scope), Cause.MISSED):
-                self._alert(batch, missed, now)
+            standing = batch.projection.open_alerts()
+            if route.dedup_key(Cause.MISSED, "", str(scope), "") not in standing:
+                self._alert(batch, missed, now, standing)
         log.warning("gap", account=str(scope), entries=len(gaps), reason=reason)
         return len(gaps)
 
@@ -289,11 +290,12 @@ class Operation:
                 if exchange.body:  # like the last answer to the same question: only what differs takes room
                     batch.blob(transcript.bodies[exchange.body], like=f"answer {question_id(exchange)}")
             digest = batch.blob(calls, like=f"calls {scope}")
+            standing = batch.projection.open_alerts()
             for run in runs:
-                entry, raised = self._seal_one(batch, scope, slot, reference, principal, digest, run)
+                entry, raised = self._seal_one(batch, scope, slot, reference, principal, digest, run, standing)
                 entries.append(entry)
                 alerts += raised
-            alerts += self._resolve_missed(batch, scope)
+            alerts += self._resolve_missed(batch, scope, standing)
         return Sealed(scope, slot, tuple(runs), tuple(entries), alerts, len(transcript.log))
 
     def _fence(self, batch: Batch, scope: Scope, slot: datetime, runs: Sequence[CheckRun]) -> None:
@@ -312,6 +314,7 @@ class Operation:
         principal: str,
         calls: str,
         run: CheckRun,
+        standing: Mapping[str, Entry],
     ) -> tuple[Entry, int]:
         known = self.registry[run.check]
         name = str(run.scope)
@@ -339,26 +342,24 @@ class Operation:
                 ),
             )
         )
-        found = drifts(run, entry.seq, previous.seq if previous else None, _opened(batch, run.check, name), good)
+        found = drifts(run, entry.seq, previous.seq if previous else None, _opened(standing, run.check, name), good)
         now = self.clock()
         for drift in found:
-            self._alert(batch, drift, now)
+            self._alert(batch, drift, now, standing)
         return entry, len(found)
 
-    def _resolve_missed(self, batch: Batch, scope: Scope) -> int:
-        known = _open(batch, "", str(scope), Cause.MISSED)
+    def _resolve_missed(self, batch: Batch, scope: Scope, standing: Mapping[str, Entry]) -> int:
+        known = standing.get(route.dedup_key(Cause.MISSED, "", str(scope), ""))
         if known is None:
             return 0
         since = canonical.moment(known.data["since"])
         words = "the account is observed again"
         drift = Drift(Cause.MISSED, Event.RESOLVE, "", str(scope), "", words, since, None, known.data["first_bad"])
-        self._alert(batch, drift, self.clock())
+        self._alert(batch, drift, self.clock(), standing)
         return 1
 
-    def _alert(self, batch: Batch, drift: Drift, now: datetime) -> None:
-        opened = batch.projection.open_alerts().get(
-            route.dedup_key(drift.cause, drift.check, drift.scope, drift.subject)
-        )
+    def _alert(self, batch: Batch, drift: Drift, now: datetime, standing: Mapping[str, Entry]) -> None:
+        opened = standing.get(route.dedup_key(drift.cause, drift.check, drift.scope, drift.subject))
         told = opened.data if opened else None
         fields = route.alert_fields(drift, self.controls, self.settings, self.registry, told)
         batch.add(Draft(Kind.ALERT, now, fields))
@@ -401,22 +402,15 @@ def _refused(check: str, scope: Scope, started: datetime, finished: datetime, er
     )
 
 
-def _opened(batch: Batch, check: str, scope: str) -> dict[tuple[Cause, str], Opened]:
+def _opened(standing: Mapping[str, Entry], check: str, scope: str) -> dict[tuple[Cause, str], Opened]:
     """What stands open for one check over one scope, as drift wants to know it."""
     return {
         (Cause(e.data["cause"]), e.data["subject"]): Opened(
             canonical.moment(e.data["since"]), e.data["last_good"], e.data["first_bad"]
         )
-        for e in batch.projection.open_alerts().values()
+        for e in standing.values()
         if e.data["check"] == check and e.data["scope"] == scope
     }
-
-
-def _open(batch: Batch, check: str, scope: str, cause: Cause) -> Entry | None:
-    for entry in batch.projection.open_alerts().values():
-        if (entry.data["check"], entry.data["scope"], entry.data["cause"]) == (check, scope, cause.value):
-            return entry
-    return None
 
 
 def _stretches(scope: Scope, lost: Sequence[Due], reason: str) -> Iterable[Gap]:

@@ -74,6 +74,8 @@ def observe(aws: Account, account: str) -> Trails:
 def records_all(aws: Account, name: str, region: str) -> bool:
     """Whether reads and writes of every management event are selected."""
     answer = aws.call("cloudtrail", "get_event_selectors", TrailName=name, region=region)
+    if not {"EventSelectors", "AdvancedEventSelectors"} & set(answer):
+        raise LookupError("EventSelectors or AdvancedEventSelectors")
     for selector in absent_means(answer, "EventSelectors", [], because=BASIC):
         kind = one_of(selector["ReadWriteType"], ("All", "ReadOnly", "WriteOnly"))
         if (

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from collector.clouds.transcript import Transcript
-from collector.errors import ConfigError
+from collector.errors import ConfigError, Denied
 from collector.model import Scope
 
 if TYPE_CHECKING:
@@ -99,3 +99,21 @@ def kept(scope: Scope, transcript: Transcript, reference: datetime) -> Any:
     from collector.clouds import aws
 
     return aws.Account(scope.account, transcript, reference, region=scope.region or aws.HOME_REGION)
+
+
+def account_of(profile: str) -> str:
+    """The AWS account that the credentials belong to. Raises Denied when there are none or they are refused."""
+    try:
+        import botocore.exceptions
+        import botocore.session
+    except ImportError as error:
+        raise ConfigError("reading AWS needs boto3: pip install 'evidence-collector[aws]'") from error
+    try:
+        session = botocore.session.Session(profile=profile or None)
+        answer = session.create_client("sts", region_name="us-east-1").get_caller_identity()
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        raise Denied(
+            f"AWS did not say which account the credentials belong to ({error}); set AWS_PROFILE or the like, "
+            "or name the account: collector init --account 123456789012"
+        ) from error
+    return str(answer["Account"])

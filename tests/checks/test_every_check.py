@@ -31,7 +31,7 @@ CONTRACT = Path(__file__).parent / "contract"
 EVERY = list(registry.load([checks]))
 AWS = [item for item in EVERY if item.check.cloud == "aws"]
 
-LINES_MAX = 115  # 40 to 70 are the aim; what reads policy documents needs more
+LINES_MAX = 120  # 40 to 70 are the aim; what reads policy documents needs more
 EACH_FAMILY_HAS = 3
 PREFIXES = {
     Family.MFA: "mfa_",

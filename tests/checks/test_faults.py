@@ -122,7 +122,7 @@ FAULTS: dict[str, Callable[[Answer], Answer]] = {
     "server-error": lambda _: failed("unavailable", "InternalFailure", 500),
     "timeout": lambda _: failed("unavailable", "ReadTimeoutError", 0),
     "malformed": lambda _: failed("unreadable", "ResponseParserError", 200),
-    "empty-body": lambda answer: replace(answer, body={}, token=None),
+    "empty-body": lambda answer: replace(answer, body={}, token=None, status=200, error="", failure=""),
     "lost-page": lambda answer: replace(answer, token={"NextToken": "a page that never comes"}),
 }
 
