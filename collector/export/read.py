@@ -33,6 +33,8 @@ ASSURANCE = (
     "would show it."
 )
 
+LISTING_PAGES_MAX = 4  # a subject that rests on the listing alone names its pages, unless that would drown the table
+
 
 @dataclass(frozen=True)
 class Filter:
@@ -278,6 +280,7 @@ def _items(ledger: Ledger, first: int, last: int, about: Filter, since: datetime
             held[pair] = (data["observations"], canonical.parse(ledger.blob(data["observations"])))
         observed = held[pair][1]
         ids = observed["exchanges"]
+        listing = observed["listing"] if len(observed["listing"]) <= LISTING_PAGES_MAX else []
         slot = None if data["slot"] is None else canonical.moment(data["slot"])
         for subject in observed["subjects"]:
             yield Item(
@@ -289,7 +292,7 @@ def _items(ledger: Ledger, first: int, last: int, about: Filter, since: datetime
                 state=subject["state"],
                 reason=subject["reason"],
                 facts=subject["facts"],
-                evidence=tuple(ids[place] for place in subject["exchanges"]),
+                evidence=tuple(ids[place] for place in subject["exchanges"] or listing),
             )
 
 

@@ -62,6 +62,7 @@ ENTRY_BYTES_MAX = 65_535
 MANIFEST_BYTES_MAX = 4 << 20
 FILE_BYTES_MAX = 1 << 30  # of a file that is read in one piece
 FAILURES_TOLD = 20
+Slot = tuple[str, Any, Any]  # outcome, run, seq of a gap entry
 STATES = ("satisfied", "not-satisfied", "not-applicable", "undetermined")
 OUTCOMES = ("observed", "late", "partial", "gap", "missed")
 
@@ -483,7 +484,7 @@ class Proof:
         self.plans: dict[str, list[dict[str, Any]]] = {}
         self.gaps: dict[str, list[dict[str, Any]]] = {}
         self.runs: dict[tuple[str, str], dict[str, list[Any]]] = {}
-        self.slots: dict[tuple[str, str, str, str], tuple[str, Any]] = {}  # account, check, scope, due: outcome, run
+        self.slots: dict[tuple[str, str, str, str], Slot] = {}  # by account, check, scope and due time
         self.kinds: dict[str, int] = {}
         self.calls: dict[str, Calls] = {}
         self.observed: dict[str, Observed] = {}
@@ -813,7 +814,7 @@ class Proof:
         begin, end = whole_seconds(self.since), whole_seconds(self.until)
         others = 0
         for account in sorted(self.plans):
-            gaps = sorted(self.gaps.get(account, ()), key=lambda gap: gap["since"], reverse=True)
+            gaps = sorted(self.gaps.get(account, ()), key=lambda gap: gap["since"])[::-1]
             for since, until, plan in in_force(self.plans[account]):
                 for item in plan["checks"]:
                     every, offset = item["every_s"], item["offset_s"]
@@ -838,7 +839,7 @@ class Proof:
 
     def _count(self) -> None:
         counts = dict.fromkeys(OUTCOMES, 0)
-        for (account, check, scope, due), (state, _) in self.slots.items():
+        for (account, check, scope, due), (state, *_) in self.slots.items():
             counts[state] += 1
             if state == "missed":
                 self.missed.append({"account": account, "check": check, "scope": scope, "due": due})
@@ -865,14 +866,15 @@ class Proof:
             if place not in slots or place in seen:
                 raise BrokenError((f"{name} row {number}", f"is no slot that the plan asks for: {' '.join(place)}"))
             seen.add(place)
-            state, run = slots[place]
+            state, run, gap = slots[place]
             wanted = ["", "", "", *([""] * len(STATES)), "0"]
             if run is not None:
                 seq, started, population, states, times = run
                 counts = [""] * len(STATES) if population is None else [str(states[known]) for known in STATES]
                 wanted = [str(seq), started, "" if population is None else str(population), *counts, str(times)]
             columns = ("run", "started_utc", "population", *(known.replace("-", "_") for known in STATES), "runs")
-            if [row["state"], *(row[column] for column in columns)] != [state, *wanted]:
+            stated = [row["state"], row["gap"], *(row[column] for column in columns)]
+            if stated != [state, "" if gap is None else str(gap), *wanted]:
                 raise BrokenError((f"{name} row {number}", f"says something else than the ledger: {' '.join(place)}"))
         if len(seen) != len(slots):
             gone = min(slots.keys() - seen)
@@ -881,7 +883,7 @@ class Proof:
     def compare_coverage(self) -> None:
         name = "tables/coverage.csv"
         counts: dict[tuple[str, str], dict[str, int]] = {}
-        for (_, check, scope, _), (state, _) in self.slots.items():
+        for (_, check, scope, _), (state, *_) in self.slots.items():
             counts.setdefault((check, scope), dict.fromkeys(OUTCOMES, 0))[state] += 1
         for number, row in self._rows(name):
             found = counts.pop((row["check"], row["scope"]), {})
@@ -899,8 +901,8 @@ class Proof:
         """Judges again from the kept answers when the collector is installed here; otherwise says that it did not."""
         how = "install the collector and run `collector verify PACKAGE`"
         try:
-            found = importlib.util.find_spec("collector.reperform")
-            engine = importlib.import_module("collector.reperform") if found else None
+            here = importlib.util.find_spec("collector") is not None
+            engine = importlib.import_module("collector.reperform") if here else None
         except ImportError as error:
             engine, how = None, f"the collector that is installed here cannot be loaded ({error})"
         if engine is None:
@@ -993,19 +995,19 @@ def in_force(plans: Sequence[dict[str, Any]]) -> list[tuple[str, str, dict[str, 
     return sorted(stretches, key=lambda s: s[0])
 
 
-def outcome(due: str, run: Any, grace: int, gaps: Sequence[dict[str, Any]], check: str) -> tuple[str, Any]:
-    """What became of one slot. The first run that answers it decides."""
+def outcome(due: str, run: Any, grace: int, gaps: Sequence[dict[str, Any]], check: str) -> Slot:
+    """What became of one slot: a word, its run, and the entry that declares it a gap. The first run decides."""
     if run is None:
         for gap in gaps:
             if gap["since"] <= due < gap["until"] and (not gap["checks"] or check in gap["checks"]):
-                return "gap", None
-        return "missed", None
+                return "gap", None, gap["seq"]
+        return "missed", None, None
     _, started, population, states, _ = run
     if population is None:
-        return "gap", run
+        return "gap", run, None
     if states["undetermined"]:
-        return "partial", run
-    return ("late" if seconds(started) > seconds(due) + grace else "observed"), run
+        return "partial", run, None
+    return ("late" if seconds(started) > seconds(due) + grace else "observed"), run, None
 
 
 # --- what the reader is told ---
