@@ -65,6 +65,7 @@ SIGNING_NAMES = {
 SCOPE = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 REQUEST_ID = re.compile(rb"(<[Rr]equestI[dD]>)[^<]*(</[Rr]equestI[dD]>)")
 PLACEHOLDER = b"00000000-feed-0000-0000-000000000000"
+HIDDEN_ID = rb"\g<1>" + PLACEHOLDER + rb"\g<2>"
 STAMPING_MODULES = ("moto.core.utils", "moto.s3.models", "moto.elb.models")  # they import the module ``datetime``
 VOLATILE_HEADERS = frozenset(("x-amz-date", "x-amz-content-sha256", "x-amz-security-token"))
 
@@ -164,8 +165,8 @@ class _Dispatcher(DomainDispatcherApplication):
     """moto looks through all its services for each request; a third of the time of an answer went into that."""
 
     # Services whose application follows from the name in the signature alone.
-    PLAIN = frozenset(
-        ["acm", "cloudfront", "cloudtrail", "config", "ec2", "ecr", "eks", "elasticloadbalancing", "guardduty", "iam", "kms", "lambda", "logs", "rds", "sts"]
+    PLAIN = re.compile(
+        "acm|cloudfront|cloudtrail|config|ec2|ecr|eks|elasticloadbalancing|guardduty|iam|kms|lambda|logs|rds|sts"
     )
 
     def __init__(self) -> None:
@@ -175,7 +176,7 @@ class _Dispatcher(DomainDispatcherApplication):
     def get_application(self, environ: dict[str, Any]) -> Any:
         scope = SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
         name = scope[3] if scope else ""
-        if name not in self.PLAIN and (name != "s3" or environ["PATH_INFO"].startswith("/v20180820/")):
+        if not self.PLAIN.fullmatch(name) and (name != "s3" or environ["PATH_INFO"].startswith("/v20180820/")):
             return super().get_application(environ)
         if name not in self._found:
             self._found[name] = super().get_application(environ)
@@ -514,12 +515,12 @@ class TestBed:
 
     def changed(self) -> None:
         """The world is another one: answers given before are no longer true."""
-        with self._lock:
+        with self._work, self._lock:
             self._cache.clear()
 
     def clock_turned(self) -> None:
         """Only the time is another one: what did not look at the clock is still true."""
-        with self._lock:
+        with self._work, self._lock:
             for key in self._timed:
                 self._cache.pop(key, None)
             self._timed.clear()
@@ -651,18 +652,20 @@ class TestBed:
                 found = self._not_served(request, call)
             except Exception as error:  # moto's or ours: nobody must take it for an answer of AWS
                 found = self._not_served(request, call, f" ({type(error).__name__}: {error})")
-            timed = self.world.clock_read
-        found = Response(found.status, found.headers, REQUEST_ID.sub(rb"\g<1>" + PLACEHOLDER + rb"\g<2>", found.body))
+            found = Response(found.status, found.headers, REQUEST_ID.sub(HIDDEN_ID, found.body))
+            self._keep(key, call, found)  # within the work, so that no answer outlives a change that came after it
+        return found
+
+    def _keep(self, key: tuple[Any, ...], call: Call | None, found: Response) -> None:
         with self._lock:
             if call is not None and call.reads:
                 if len(self._cache) > CACHED_MAX:
                     self._cache.clear()
                 self._cache[key] = found
-                if timed:
+                if self.world.clock_read:
                     self._timed.add(key)
             elif call is None or not NEUTRAL.match(call.operation):
                 self._cache.clear()
-        return found
 
     def _made(self, request: Request, call: Call | None) -> Response:
         if call is None:
