@@ -64,6 +64,7 @@ FILE_BYTES_MAX = 1 << 30  # of a file that is read in one piece
 FAILURES_TOLD = 20
 Slot = tuple[str, Any, Any]  # outcome, run, seq of a gap entry
 STATES = ("satisfied", "not-satisfied", "not-applicable", "undetermined")
+STATE_SET = frozenset(STATES)
 OUTCOMES = ("observed", "late", "partial", "gap", "missed")
 
 PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
@@ -488,7 +489,7 @@ class Proof:
         self.kinds: dict[str, int] = {}
         self.calls: dict[str, Calls] = {}
         self.observed: dict[str, Observed] = {}
-        self.known_blobs: set[str] = set()
+        self.known: set[Any] = set()  # configurations and sources that are there
         self.payloads = 0
         self.skew_s = 0.0
 
@@ -636,7 +637,7 @@ class Proof:
         held = {} if self.trust is None else {size: root for _, size, root in self.trust.notes}
         stops = self.notes.keys() | held.keys()
         handlers = {"run": self._run, "plan": self._plan, "gap": self._gap, "key": self._log_key}
-        kinds, sha256, loads = self.kinds, hashlib.sha256, json.loads
+        kinds, sha256, decode = self.kinds, hashlib.sha256, json.JSONDecoder().raw_decode  # the inner loop
         seq, newest, stamped = first, "", STAMP.fullmatch
         if first:
             self._check_root(first, frontier, held)
@@ -651,7 +652,10 @@ class Proof:
                     size >>= 1
                 frontier.append(rising)
                 try:
-                    entry = loads(body)
+                    text = body.decode()
+                    entry, end = decode(text)
+                    if end != len(text):
+                        raise ValueError(f"more follows after {end} characters")
                     number, kind, at = entry["seq"], entry["kind"], entry["at"]
                     if number != seq:
                         raise BrokenError((f"{name} entry {seq}", f"is not there: entry {number} stands in its place"))
@@ -715,8 +719,9 @@ class Proof:
 
     def _log_key(self, entry: Any) -> None:
         if entry["vkey"] != self.key.text:
-            where = f"ledger/entries.jsonl entry {entry['seq']}"
-            raise BrokenError((where, f"names another key, {entry['vkey']}; this program follows one key only"))
+            raise BrokenError(
+                (place_of(entry), f"names another key, {entry['vkey']}; this program follows one key only")
+            )
 
     def _plan(self, entry: Any) -> None:
         self.plans.setdefault(entry["account"], []).append(entry)
@@ -740,77 +745,91 @@ class Proof:
     def _run(self, entry: Any) -> None:
         slot, started, finished = entry["slot"], entry["started"], entry["finished"]
         population, states = entry["population"], entry["states"]
-        where = f"ledger/entries.jsonl entry {entry['seq']}"
         if population is None:
             if states or entry["observations"] or entry["subjects"] or not entry["reason"] or not entry["failure"]:
-                raise BrokenError((where, "has no population, and yet states, or no reason"))
-        elif sum(states.values()) != population or states.keys() != set(STATES) or min(states.values()) < 0:
-            raise BrokenError((where, f"has {population} subjects, but its states count {sum(states.values())}"))
-        if started > finished or finished > entry["at"] or (slot is not None and slot > started):
-            late = max(seconds(started) - seconds(finished), seconds(finished) - seconds(entry["at"]))
-            early = 0.0 if slot is None else seconds(slot) - seconds(started)
-            if max(late, early) > TOLERANCE_SECONDS:
-                raise BrokenError((where, f"due {slot}, begun {started}, ended {finished}, written {entry['at']}"))
+                raise BrokenError((place_of(entry), "has no population, and yet states, or no reason"))
+        elif sum(states.values()) != population or states.keys() != STATE_SET or min(states.values()) < 0:
+            raise BrokenError((place_of(entry), f"has {population} subjects, but its states count {sum(states.values())}"))
+        if not (slot or started) <= started <= finished <= entry["at"]:
+            self._check_times(entry)
         if not self.in_window(entry):
             return
         self.payloads += 1
-        self._check_evidence(where, entry)
+        self._check_evidence(entry)
         if slot is None:
             return
-        known = self.runs.setdefault((entry["check"], entry["scope"]), {}).setdefault(
-            slot, [entry["seq"], started, population, states, 0]
-        )
-        known[4] += 1
+        known = self.runs.setdefault((entry["check"], entry["scope"]), {})
+        if slot in known:
+            known[slot][4] += 1
+        else:
+            known[slot] = [entry["seq"], started, population, states, 1]
 
-    def _check_evidence(self, where: str, entry: Any) -> None:
-        for name in ("config", "calls"):
-            if entry[name] not in self.known_blobs:
-                if not self.files.has_object(entry[name]):
-                    raise BrokenError((object_path(entry[name]), f"is missing: {where} rests on it ({name})"))
-                self.known_blobs.add(entry[name])
-        source = f"checks/{entry['check']}/{entry['code']}.py"
-        if self.files.sums.get(source) != entry["code"]:
-            raise BrokenError((source, f"is missing or another: {where} was judged by it"))
-        calls = self.calls.get(entry["calls"])
+    def _check_times(self, entry: Any) -> None:
+        """Times that are out of order may be so by as much as clocks may differ."""
+        times = [entry["slot"] or entry["started"], entry["started"], entry["finished"], entry["at"]]
+        for before, after in zip(times, times[1:]):  # noqa: B905, RUF007  Python 3.9 has neither strict nor pairwise
+            if seconds(before) - seconds(after) > TOLERANCE_SECONDS:
+                due, begun, ended, written = times
+                raise BrokenError((place_of(entry), f"due {due}, begun {begun}, ended {ended}, written {written}"))
+
+    def _check_evidence(self, entry: Any) -> None:
+        """Everything that a run rests on is in the package, and says what the entry says."""
+        config, calls_digest, source = entry["config"], entry["calls"], (entry["check"], entry["code"])
+        if config not in self.known:
+            if not self.files.has_object(config):
+                raise BrokenError((object_path(config), f"is missing: {place_of(entry)} rests on it"))
+            self.known.add(config)
+        if source not in self.known:
+            name = f"checks/{source[0]}/{source[1]}.py"
+            if self.files.sums.get(name) != source[1]:
+                raise BrokenError((name, f"is missing or another: {place_of(entry)} was judged by it"))
+            self.known.add(source)
+        calls = self.calls.get(calls_digest)
         if calls is None:
             if len(self.calls) > 64:
                 self.calls.clear()  # runs of one slot stand together; older call logs are not asked for again
-            name = object_path(entry["calls"])
-            try:
-                calls = Calls(name, self.files.object(entry["calls"]), self.files)
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise BrokenError((name, f"is no call log: {error!r}")) from error
-            self.calls[entry["calls"]] = calls
-            self.skew_s = max(self.skew_s, calls.skew_s, key=abs)
+            calls = self.calls[calls_digest] = self._calls(entry, object_path(calls_digest))
         if entry["population"] is None:
             return
-        name = object_path(entry["observations"])
         observed = self.observed.get(entry["observations"])
         if observed is None:
             if len(self.observed) > 4096:
                 self.observed.clear()
-            try:
-                observed = Observed(self.files.object(entry["observations"]))
-            except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-                raise BrokenError((name, f"is no list of observations: {error!r}")) from error
+            observed = self._observed(object_path(entry["observations"]), entry["observations"])
             self.observed[entry["observations"]] = observed
-        if (observed.population, observed.subjects, observed.states) != (
-            entry["population"],
-            entry["subjects"],
-            entry["states"],
-        ):
-            raise BrokenError((where, f"counts other subjects or states than its observations, {name}"))
+        if observed.subjects != entry["subjects"] or observed.states != entry["states"]:
+            name = object_path(entry["observations"])
+            raise BrokenError((place_of(entry), f"counts other subjects or states than its observations, {name}"))
         if not observed.every <= calls.ids:
-            raise BrokenError((where, f"its observations rest on an answer that its call log does not hold, {name}"))
+            name = object_path(entry["observations"])
+            what = f"its observations rest on an answer that its call log does not hold, {name}"
+            raise BrokenError((place_of(entry), what))
         if calls.unfinished and (cut := observed.rests_on & calls.unfinished.keys()):
             operation = calls.unfinished[min(cut)]
-            raise BrokenError((where, f"rests on {operation}, whose last page is missing in {entry['calls']}"))
+            raise BrokenError((place_of(entry), f"rests on {operation}, whose last page is missing in {calls_digest}"))
+
+    def _calls(self, entry: Any, name: str) -> Calls:
+        if name not in self.files.sums:
+            raise BrokenError((name, f"is missing: {place_of(entry)} rests on it"))
+        try:
+            found = Calls(name, self.files.read(name), self.files)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BrokenError((name, f"is no call log: {error!r}")) from error
+        self.skew_s = max(self.skew_s, found.skew_s, key=abs)
+        return found
+
+    def _observed(self, name: str, digest: str) -> Observed:
+        try:
+            return Observed(self.files.object(digest))
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            raise BrokenError((name, f"is no list of observations: {error!r}")) from error
 
     # 7
 
     def account_for(self) -> None:
         """Finds the outcome of every slot that the plans ask for in the window."""
         grace, slots = self.predicate["grace_s"], self.slots
+        times: dict[range, list[tuple[str, str]]] = {}  # most checks are due at the same moments
         begin, end = whole_seconds(self.since), whole_seconds(self.until)
         others = 0
         for account in sorted(self.plans):
@@ -820,15 +839,18 @@ class Proof:
                     every, offset = item["every_s"], item["offset_s"]
                     start = max(whole_seconds(since), begin)
                     start = -(-(start - offset) // every) * every + offset
-                    dues = [stamp_of(unix) for unix in range(start, min(whole_seconds(until), end), every)]
+                    units = range(start, min(whole_seconds(until), end), every)
+                    if units not in times:
+                        times[units] = [(stamp_of(unix), stamp_of(unix + grace)) for unix in units]
+                    dues = times[units]
                     for scope in item["scopes"]:
                         if not self.covers(item["check"], scope):
                             others += len(dues)
                             continue
                         runs = self.runs.get((item["check"], scope), {})
-                        for due in dues:
-                            run = runs.get(due)
-                            slots[account, item["check"], scope, due] = outcome(due, run, grace, gaps, item["check"])
+                        for due, deadline in dues:
+                            found = outcome(due, deadline, runs.get(due), gaps, item["check"])
+                            slots[account, item["check"], scope, due] = found
         if not slots:
             self.unproved.append("that anything was due: no plan in the package asks for anything in the window")
         self._count()
@@ -854,27 +876,36 @@ class Proof:
 
     # 8
 
-    def _rows(self, name: str) -> Iterator[tuple[int, dict[str, str]]]:
+    def _rows(self, name: str, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+        """The numbered rows of a table, of each only some columns. Raises ValueError when one of them is not there."""
         with self.files.source.open(name) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
-            yield from enumerate(csv.DictReader(text), 2)
+            rows = csv.reader(text)
+            header = next(rows, [])
+            places = [header.index(column) for column in columns]
+            for number, row in enumerate(rows, 2):
+                if len(row) != len(header):
+                    raise BrokenError((f"{name} row {number}", "has another number of cells than the header"))
+                yield number, [row[place] for place in places]
 
     def compare_results(self) -> None:
         name, slots = "tables/results.csv", self.slots
-        seen: set[tuple[str, str, str, str]] = set()
-        for number, row in self._rows(name):
-            place = (row["account"], row["check"], row["scope"], row["due_utc"])
+        seen: set[tuple[str, ...]] = set()
+        counts = [known.replace("-", "_") for known in STATES]
+        columns = ("account", "check", "scope", "due_utc", "state", "gap", "run", "started_utc", "population", *counts)
+        for number, row in self._rows(name, (*columns, "runs")):
+            place = (row[0], row[1], row[2], row[3])
             if place not in slots or place in seen:
                 raise BrokenError((f"{name} row {number}", f"is no slot that the plan asks for: {' '.join(place)}"))
             seen.add(place)
             state, run, gap = slots[place]
-            wanted = ["", "", "", *([""] * len(STATES)), "0"]
+            wanted = [state, "" if gap is None else str(gap), "", "", "", "", "", "", "", "0"]
             if run is not None:
                 seq, started, population, states, times = run
-                counts = [""] * len(STATES) if population is None else [str(states[known]) for known in STATES]
-                wanted = [str(seq), started, "" if population is None else str(population), *counts, str(times)]
-            columns = ("run", "started_utc", "population", *(known.replace("-", "_") for known in STATES), "runs")
-            stated = [row["state"], row["gap"], *(row[column] for column in columns)]
-            if stated != [state, "" if gap is None else str(gap), *wanted]:
+                wanted[2:4] = [str(seq), started]
+                if population is not None:
+                    wanted[4:9] = [str(population), *[str(states[known]) for known in STATES]]
+                wanted[9] = str(times)
+            if row[4:] != wanted:
                 raise BrokenError((f"{name} row {number}", f"says something else than the ledger: {' '.join(place)}"))
         if len(seen) != len(slots):
             gone = min(slots.keys() - seen)
@@ -885,11 +916,10 @@ class Proof:
         counts: dict[tuple[str, str], dict[str, int]] = {}
         for (_, check, scope, _), (state, *_) in self.slots.items():
             counts.setdefault((check, scope), dict.fromkeys(OUTCOMES, 0))[state] += 1
-        for number, row in self._rows(name):
-            found = counts.pop((row["check"], row["scope"]), {})
-            stated = {state: int(row[state]) for state in OUTCOMES}
-            if stated != found or int(row["due"]) != sum(found.values()):
-                where = f"{row['check']} over {row['scope']}"
+        for number, (check, scope, *stated) in self._rows(name, ("check", "scope", "due", *OUTCOMES)):
+            found = counts.pop((check, scope), {})
+            if stated != [str(sum(found.values())), *(str(found.get(state, 0)) for state in OUTCOMES)]:
+                where = f"{check} over {scope}"
                 raise BrokenError((f"{name} row {number}", f"counts other slots than the ledger: {where}"))
         if counts:
             raise BrokenError((name, f"leaves out {' over '.join(min(counts))}"))
@@ -961,6 +991,10 @@ class Proof:
             sys.stderr.flush()
 
 
+def place_of(entry: Any) -> str:
+    return f"ledger/entries.jsonl entry {entry['seq']}"
+
+
 def fold(hashes: Sequence[bytes]) -> bytes:
     """The root over neighbouring complete subtrees, largest first (RFC 6962)."""
     if not hashes:
@@ -995,7 +1029,7 @@ def in_force(plans: Sequence[dict[str, Any]]) -> list[tuple[str, str, dict[str, 
     return sorted(stretches, key=lambda s: s[0])
 
 
-def outcome(due: str, run: Any, grace: int, gaps: Sequence[dict[str, Any]], check: str) -> Slot:
+def outcome(due: str, deadline: str, run: Any, gaps: Sequence[dict[str, Any]], check: str) -> Slot:
     """What became of one slot: a word, its run, and the entry that declares it a gap. The first run decides."""
     if run is None:
         for gap in gaps:
@@ -1007,7 +1041,7 @@ def outcome(due: str, run: Any, grace: int, gaps: Sequence[dict[str, Any]], chec
         return "gap", run, None
     if states["undetermined"]:
         return "partial", run, None
-    return ("late" if seconds(started) > seconds(due) + grace else "observed"), run, None
+    return ("late" if started > deadline else "observed"), run, None
 
 
 # --- what the reader is told ---
