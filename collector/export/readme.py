@@ -82,7 +82,7 @@ TRUST = (
 )
 
 ONE_LINE = (
-    "Take a row of results.csv: `run` is the number of a ledger entry.",
+    "Take a row of results.csv: its column run holds the number of a ledger entry.",
     (
         "That entry names the account, the identity that asked, the check's version and the digest of its "
         "source, the size "
@@ -133,10 +133,13 @@ def origin(dossier: Dossier) -> list[tuple[str, str]]:
         ("From", f"{clock.full(dossier.since)}, included"),
         ("Until", f"{clock.full(dossier.until)}, not included"),
         *([("Not over yet", f"the window ends {clock.full(dossier.ends)}")] if dossier.ends else []),
-        ("Zone", f"{dossier.zone.key}; tables also give UTC"),
+        ("Zone", dossier.zone.key if dossier.zone.key == "UTC" else f"{dossier.zone.key}; tables also give UTC"),
         ("Criteria", ", ".join(dossier.criteria) or "those of all controls"),
         ("Scopes", ", ".join(dossier.scopes) or "all that were planned"),
-        ("Grace", f"a run is late when it begins {duration(timedelta(seconds=dossier.grace_s))} after it was due"),
+        (
+            "Grace",
+            f"a run is late when it begins more than {duration(timedelta(seconds=dossier.grace_s))} after it was due",
+        ),
         ("Exported at", clock.full(dossier.exported_at)),
         ("Collector", f"version {dossier.collector}"),
         (

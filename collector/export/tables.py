@@ -214,7 +214,11 @@ POPULATIONS = Table(
         Column("count", Form.WHOLE, "Subjects in scope; empty where nobody could list them."),
         Column("listing", Form.WORD, "complete, or none: the population could not be read."),
         *STATES,
-        Column("digest", Form.TEXT, "SHA-256 over the sorted names, one a line; equal to `subjects` of the run entry."),
+        Column(
+            "digest",
+            Form.TEXT,
+            "SHA-256 over the sorted names, one a line; equal to the field subjects of the run entry.",
+        ),
         REASON,
     ),
 )

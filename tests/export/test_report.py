@@ -17,7 +17,7 @@ import pytest
 from collector.export import chapter, report, tables
 from collector.export.dossier import Dossier
 from collector.export.readme import NOT_PROVED
-from collector.export.words import Clock, duration, short, utc
+from collector.export.words import AlertBook, Clock, duration, short, utc
 from collector.model import State
 from collector.window.findings import Deviation
 from collector.window.slots import SlotState
@@ -476,3 +476,23 @@ def test_an_exception_with_no_alert_is_plain(dossier: Dossier, tmp_path: Path) -
         row for c in dossier.controls if d.check in c.checks for row in page.table(f"control-{c.id}", "Exceptions")
     ]
     assert {row["Alert first delivered"] for row in shown} == {"none was raised"}
+
+
+def test_a_stretch_ends_with_the_next_slot_of_another_kind(page: Page) -> None:
+    shown = page.table("control-LOG-01", "Not fully observed")
+    assert [(row["State"], row["From"], row["To"], row["Slots"], row["Entries"]) for row in shown[:2]] == [
+        ("gap", "2026-03-15 06:00 CET", "2026-03-17 06:00 CET", "48", "150"),
+        ("missed", "2026-03-30 07:00 CEST", "2026-03-30 10:00 CEST", "3", "none"),
+    ]
+
+
+def test_an_alert_belongs_to_the_exception_that_it_announced(dossier: Dossier) -> None:
+    first = next(d for d in dossier.deviations if d.check == "aws-iam-user-mfa" and d.until)
+    assert first.until is not None
+    again = replace(first, since=first.until + timedelta(days=3), until=None, mended_by=None)
+    alert = next(a for a in dossier.alerts if a.subject == first.subject and a.event == "trigger")
+    later = replace(alert, seq=alert.seq + 1000, at=again.since + timedelta(seconds=30))
+    book = AlertBook([alert, later, replace(later, event="resolve"), replace(later, cause="blind")])
+    assert book.of(first) == [alert]
+    assert book.of(again) == [later]
+    assert book.of(replace(first, scope="aws/elsewhere")) == []
