@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, Generic, TypeVar, cast
 
+from collector import canonical
 from collector.errors import ConfigError, Unreadable
 from collector.model import State, Verdict
 
@@ -77,6 +78,17 @@ def text(value: object) -> str:
     if isinstance(value, str) and value:
         return value
     raise Unreadable(f"not a text: {value!r}")
+
+
+def document(value: object) -> dict[str, Any]:
+    """A JSON object that an answer holds as text, such as a policy. Raises Unreadable for everything else."""
+    try:
+        found = canonical.parse(text(value))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Unreadable("not a JSON object in the text of the answer")
+    return found
 
 
 def one_of(value: object, known: Collection[E]) -> E:

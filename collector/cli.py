@@ -676,7 +676,7 @@ def demo(
             f"{len(dossier.alerts)} alerts raised, {played.received} received by the webhook on loopback; "
             f"{info['entries']} ledger entries; {played.slots} account runs in {played.seconds:.0f} s.\n"
         )
-        out.print(f"Package: {target / 'package'}   (open report.html in a browser, tables.xlsx in Excel)\n")
+        out.print(f"Package: {target / 'package'}   (open report.html in a browser, tables/tables.xlsx in Excel)\n")
         code = verifier.main([str(target / "package")])
         if serve:
             played.serve(out.print)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from collector.demo.cloud import SimulatedCloud
 
 LOOPBACK = ("127.", "::1", "localhost")

@@ -6,12 +6,11 @@ Remedy: add a statement that denies s3:* to * on the bucket and its objects when
 Cost: one call for 1000 buckets and one for each bucket.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import Check, Family, bad, boolean, field, good, not_satisfied, one_of, satisfied, text
+from collector.check import Check, Family, bad, boolean, document, field, good, not_satisfied, one_of, satisfied, text
 from collector.clouds.aws import Account
 from collector.model import Verdict
 
@@ -34,7 +33,7 @@ def observe(aws: Account, bucket: Mapping[str, Any]) -> Bucket:
     answer = aws.call("s3", "get_bucket_policy", Bucket=bucket["Name"], region=region, absent=("NoSuchBucketPolicy",))
     if answer is None:
         return Bucket(policy=False)
-    statements = listed(field(json.loads(text(answer["Policy"])), "Statement"))
+    statements = listed(field(document(answer["Policy"]), "Statement"))
     covered = {part for statement in statements for part in denied(statement, str(bucket["arn"]))}
     return Bucket(policy=True, denies=tuple(sorted(covered)))
 
@@ -70,9 +69,7 @@ def evaluate(bucket: Bucket) -> Verdict:
         return satisfied("has a policy that denies every request that is not over TLS")
     if bucket.denies:
         return not_satisfied(f"has a policy that denies plaintext requests on its {bucket.denies[0]} only")
-    return not_satisfied(
-        f"has {'a policy' if bucket.policy else 'no policy, so nothing'} that lets plaintext requests through"
-    )
+    return not_satisfied("has a policy that lets plaintext requests through" if bucket.policy else "has no policy")
 
 
 CHECK = Check(

@@ -35,6 +35,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from collector import canonical
 from collector.clouds.redact import redact
 from collector.clouds.transcript import REPLAYED_TOKEN, Answer, Kept, Question, Transcript
 from collector.errors import ConfigError, Denied, Disabled, Throttled, Unavailable, Unreadable
@@ -64,6 +65,7 @@ DENIED = frozenset(
         "ExpiredTokenException",
         "Forbidden",
         "InvalidClientTokenId",
+        "RequestExpired",
         "InvalidSignatureException",
         "InvalidToken",
         "SignatureDoesNotMatch",
@@ -134,6 +136,18 @@ def _guard_signature(request: Any, **_: Any) -> None:
     found = _SIGNER.search(header if isinstance(header, bytes) else header.encode())
     if found is None or found[1].decode() != _current().get_frozen_credentials().access_key:
         raise ConfigError("a request was about to leave with another account's signature; it was not sent")
+
+
+def _refuse_broken_json(operation_model: Any, response_dict: Mapping[str, Any], **_: Any) -> None:
+    """Raises ResponseParserError for a success with broken JSON, which botocore takes for an answer without members."""
+    if "json" not in operation_model.service_model.resolved_protocol or response_dict["status_code"] >= 300:
+        return
+    if operation_model.has_streaming_output or not response_dict["body"]:
+        return
+    try:
+        canonical.parse(response_dict["body"])
+    except ValueError as error:
+        raise ResponseParserError(f"{operation_model.name}: {error}") from error
 
 
 def credentials_for(*, profile: str = "", role_arn: str = "", external_id: str = "", session_name: str) -> Credentials:
@@ -235,6 +249,7 @@ class Clients:
                 finally:
                     _credentials.reset(token)
                 found.meta.events.register("before-send", _guard_signature)
+                found.meta.events.register("before-parse", _refuse_broken_json)
                 self._clients[service, region] = found
             return found
 

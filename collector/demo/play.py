@@ -100,9 +100,17 @@ class Played:
 
 
 def play(
-    *, days: int, seed: int, folder: Path, progress: Callable[[int, int], None] = lambda done, total: None
+    *,
+    days: int,
+    seed: int,
+    folder: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    page_size: int = 0,
 ) -> Played:
-    """Lives through ``days`` days of the story of ``seed``. Raises ConfigError when ``folder`` is in use."""
+    """Lives through ``days`` days of the story of ``seed``. Raises ConfigError when ``folder`` is in use.
+
+    ``page_size``: how many items the simulated cloud puts on a page at most, 0 for as many as AWS would.
+    """
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty; name another folder with --out, or remove it")
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,6 +121,7 @@ def play(
         inbox = Inbox(secret.encode(), folder / "inbox.jsonl")
         stack.callback(inbox.close)
         cloud = stack.enter_context(SimulatedCloud(seed=seed, now=clock()))
+        cloud.set("page_size", page_size)
         stack.callback(_restore_environment, dict(os.environ))
         os.environ.update(cloud.environment, **{SECRET_VARIABLE: secret})
         end = START + timedelta(days=days)
@@ -164,6 +173,8 @@ def _live(played: Played, seed: int, end: datetime, progress: Callable[[int, int
             operation.checkpoint()
         progress(number + 1, len(moments))
     played.clock.set(end + timedelta(minutes=5))
+    while up and deliver_due(operation.ledger, channels, operation.clock):
+        pass  # what the last slot raised
     if not up:  # a story cut short while the collector was down
         played.ledger = daemon.open_ledger(played.settings)
         operation, channels = _begin(played)

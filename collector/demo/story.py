@@ -209,7 +209,8 @@ def patch(cloud: SimulatedCloud, **counts: int) -> None:
 
 def vanish_volume(cloud: SimulatedCloud) -> None:
     ec2 = cloud.client("ec2")
-    free = ec2.describe_volumes(Filters=[{"Name": "status", "Values": ["available"]}])["Volumes"]
+    pages = ec2.get_paginator("describe_volumes").paginate(Filters=[{"Name": "status", "Values": ["available"]}])
+    free = [volume for page in pages for volume in page["Volumes"]]
     plain = sorted(volume["VolumeId"] for volume in free if not volume["Encrypted"])
     ec2.delete_volume(VolumeId=plain[0])
 

@@ -749,7 +749,9 @@ class Proof:
             if states or entry["observations"] or entry["subjects"] or not entry["reason"] or not entry["failure"]:
                 raise BrokenError((place_of(entry), "has no population, and yet states, or no reason"))
         elif sum(states.values()) != population or states.keys() != STATE_SET or min(states.values()) < 0:
-            raise BrokenError((place_of(entry), f"has {population} subjects, but its states count {sum(states.values())}"))
+            raise BrokenError(
+                (place_of(entry), f"has {population} subjects, but its states count {sum(states.values())}")
+            )
         if not (slot or started) <= started <= finished <= entry["at"]:
             self._check_times(entry)
         if not self.in_window(entry):

@@ -142,6 +142,13 @@ def test_json_and_rest_errors_have_their_family_too(wire: Wire) -> None:
         account().call("s3", "get_bucket_policy", Bucket="b", absent=("NoSuchBucketPolicy",))
 
 
+@pytest.mark.parametrize("body", [b'{"KeyRotationEnabled":tr', b"<html><body>maintenance</body></html>", b"null,"])
+def test_broken_json_of_a_success_is_no_answer(wire: Wire, body: bytes) -> None:
+    wire.answers = lambda request, n: (200, body)
+    with pytest.raises(Unreadable):
+        account().call("kms", "get_key_rotation_status", KeyId="k")
+
+
 def test_a_named_code_is_an_answer(wire: Wire) -> None:
     wire.answers = lambda request, n: (404, b"<Error><Code>NoSuchBucketPolicy</Code></Error>")
     asker = account()

@@ -3,8 +3,8 @@
     python tests/simulate/kill.py FOLDER ROUNDS SEED
 
 The environment must point at a simulated cloud. Each round forks a child that runs the daemon as `collector run` does,
-with slots every three seconds, and kills it with SIGKILL at a random moment. Prints one JSON line; exits 1 when anything
-acknowledged is lost, written twice, or unaccounted for.
+with slots every three seconds, and kills it with SIGKILL at a random moment. Prints one JSON line; exits 1 when
+anything acknowledged is lost, written twice, or unaccounted for.
 """
 
 from __future__ import annotations
