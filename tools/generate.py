@@ -21,8 +21,11 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # run as a script: the packages lie beside tools/
     sys.path.insert(0, str(ROOT))
 
+import click  # noqa: E402
+import typer  # noqa: E402
+
 import checks  # noqa: E402
-from collector import policy, registry  # noqa: E402
+from collector import cli, config, controls, policy, registry  # noqa: E402
 from collector.check import AnyCheck, Stage, limits_record, section_of, title_of  # noqa: E402
 from collector.collect import facts_record  # noqa: E402
 from collector.criteria import CRITERIA  # noqa: E402
@@ -255,7 +258,45 @@ def running(found: Registry) -> list[AnyCheck]:
     return [item.check for item in found if item.check.stage is not Stage.RETIRED]
 
 
+# --- the command line and the operator's files ---
+
+
+def help_of(command: click.Command, path: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The help of a command and of those below it, as a terminal of 100 columns shows it."""
+    context = click.Context(command, info_name=" ".join(path), terminal_width=100, max_content_width=100)
+    yield " ".join(path), command.get_help(context)
+    for name, below in getattr(command, "commands", {}).items():
+        yield from help_of(below, [*path, name])
+
+
+def cli_page(_: Registry) -> dict[str, str]:
+    lines = [f"<!-- {MARK} -->", "", "# The command line", "", "## Exit codes", ""]
+    lines += table(("code", "name", "means"), [(code.value, code.name.lower(), EXITS[code]) for code in cli.Exit])
+    for name, text in help_of(typer.main.get_command(cli.app), ["collector"]):
+        lines += ["", f"## {name}", "", "```", *(line.rstrip() for line in text.splitlines()), "```"]
+    return {"docs/reference/cli.md": "\n".join(lines) + "\n"}
+
+
+EXITS = {
+    cli.Exit.FINE: "all is well",
+    cli.Exit.DEVIATIONS: "everything could be observed, and something is not satisfied",
+    cli.Exit.USAGE: "the command, the configuration or the database cannot be used as it stands",
+    cli.Exit.BLIND: "something could not be observed",
+    cli.Exit.BROKEN: "evidence does not verify",
+}
+
+
+def files_pages(_: Registry) -> dict[str, str]:
+    mark = f"<!-- {MARK} -->\n\n"
+    return {
+        "docs/reference/configuration.md": mark + config.reference(),
+        "docs/reference/controls.md": mark + controls.reference(),
+    }
+
+
 GENERATORS: tuple[Generator, ...] = (
+    Generator(("docs/reference/cli.md",), cli_page),
+    Generator(("docs/reference/configuration.md", "docs/reference/controls.md"), files_pages),
     Generator((f"{PAGES}/*.md",), check_pages),
     Generator(("deploy/aws/policy*.json",), aws_policies),
     Generator(("deploy/aws/role.yaml",), aws_role),

@@ -173,13 +173,13 @@ def _live(played: Played, seed: int, end: datetime, progress: Callable[[int, int
             operation.checkpoint()
         progress(number + 1, len(moments))
     played.clock.set(end + timedelta(minutes=5))
-    while up and deliver_due(operation.ledger, channels, operation.clock):
-        pass  # what the last slot raised
     if not up:  # a story cut short while the collector was down
         played.ledger = daemon.open_ledger(played.settings)
         operation, channels = _begin(played)
         for account in operation.accounts:
             operation.declare(account, operation.open_slots(account), "the collector was not running")
+    while deliver_due(operation.ledger, channels, operation.clock):
+        pass  # what the last slot raised
 
 
 def _begin(played: Played) -> tuple[Operation, Channels]:

@@ -58,6 +58,7 @@ PREDICATE = "urn:evidence-collector:package:v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 UNSUMMED = frozenset(("SHA256SUMS", "manifest.dsse.json"))  # one is signed, the other is the signature
 TOLERANCE_SECONDS = 300  # by which clocks may differ, and entries stand out of order
+RUN_SECONDS_MAX = 86_400 + TOLERANCE_SECONDS  # the longest run that a configuration allows
 ENTRY_BYTES_MAX = 65_535
 MANIFEST_BYTES_MAX = 4 << 20
 FILE_BYTES_MAX = 1 << 30  # of a file that is read in one piece
@@ -472,6 +473,7 @@ class Proof:
         self.files = files
         self.trust = trust
         self.progress = progress
+        self.told = 0.0
         self.proved: list[str] = []
         self.unproved: list[str] = []
         self.missed: list[dict[str, str]] = []
@@ -724,6 +726,9 @@ class Proof:
             )
 
     def _plan(self, entry: Any) -> None:
+        if seconds(entry["at"]) - seconds(entry["since"]) > TOLERANCE_SECONDS:
+            what = f"plans from {entry['since']} on and was written at {entry['at']}: a plan comes before what it plans"
+            raise BrokenError((place_of(entry), what))
         self.plans.setdefault(entry["account"], []).append(entry)
 
     def _gap(self, entry: Any) -> None:
@@ -752,7 +757,7 @@ class Proof:
             raise BrokenError(
                 (place_of(entry), f"has {population} subjects, but its states count {sum(states.values())}")
             )
-        if not (slot or started) <= started <= finished <= entry["at"]:
+        if not (slot or started) <= started <= finished <= entry["at"] or started[:10] != entry["at"][:10]:
             self._check_times(entry)
         if not self.in_window(entry):
             return
@@ -767,12 +772,15 @@ class Proof:
             known[slot] = [entry["seq"], started, population, states, 1]
 
     def _check_times(self, entry: Any) -> None:
-        """Times that are out of order may be so by as much as clocks may differ."""
+        """Times that are out of order may be so by as much as clocks may differ. Nothing is written a day later."""
         times = [entry["slot"] or entry["started"], entry["started"], entry["finished"], entry["at"]]
         for before, after in zip(times, times[1:]):  # noqa: B905, RUF007  Python 3.9 has neither strict nor pairwise
             if seconds(before) - seconds(after) > TOLERANCE_SECONDS:
                 due, begun, ended, written = times
                 raise BrokenError((place_of(entry), f"due {due}, begun {begun}, ended {ended}, written {written}"))
+        if seconds(entry["at"]) - seconds(entry["started"]) > RUN_SECONDS_MAX:
+            what = f"begun {entry['started']} and written {entry['at']}: no run takes that long, it was written back"
+            raise BrokenError((place_of(entry), what))
 
     def _check_evidence(self, entry: Any) -> None:
         """Everything that a run rests on is in the package, and says what the entry says."""
@@ -935,12 +943,12 @@ class Proof:
         try:
             here = importlib.util.find_spec("collector") is not None
             engine = importlib.import_module("collector.reperform") if here else None
-        except ImportError as error:
-            engine, how = None, f"the collector that is installed here cannot be loaded ({error})"
+            registry = engine.installed() if engine else None
+        except Exception as error:  # whatever is wrong with an installation is no fault of the package
+            engine, how = None, f"the collector that is installed here cannot be loaded ({error!r})"
         if engine is None:
             self.unproved.append(f"verdicts were not judged again from the kept answers: {how}")
             return
-        registry = engine.installed()
         done = 0
         differs: list[tuple[str, str]] = []
         could_not: dict[str, int] = {}
@@ -988,7 +996,8 @@ class Proof:
             yield together[0]["calls"], together
 
     def _tell(self, what: str, done: int, total: int) -> None:
-        if self.progress:
+        if self.progress and time.monotonic() - self.told > 0.1:
+            self.told = time.monotonic()
             sys.stderr.write(f"\r{what} {done:,} of {total:,}    ")
             sys.stderr.flush()
 

@@ -333,3 +333,43 @@ def test_the_fields_of_the_export_entry_name_the_manifest(day: Lived, tmp_path: 
     assert told[-1] == (info.entries, info.entries)
     Draft(Kind.EXPORT, EXPORTED, info.fields).body(1)  # it is canonical and small enough
     shutil.rmtree(info.path)
+
+
+# --- the pages that describe it ---
+
+PAGES = Path(__file__).parents[2] / "docs" / "reference"
+
+
+def test_the_page_on_the_ledger_names_every_kind_and_every_field(day: Lived) -> None:
+    page = (PAGES / "ledger.md").read_text("utf-8")
+    sections = {part.split("`", 1)[0]: part for part in page.split("\n### `")[1:]}
+    assert sections.keys() == {kind.value for kind in Kind}
+    common = page.partition("\n### `")[0]
+    seen: set[str] = set()
+    for entry in day.ledger.entries():
+        seen.add(entry.kind.value)
+        text = common + sections[entry.kind.value]
+        assert [name for name in entry.data if f"`{name}`" not in text] == [], entry.kind
+    assert seen >= {"key", "config", "check", "plan", "run", "gap", "heartbeat", "alert"}
+
+
+def test_the_page_on_the_ledger_names_every_field_of_a_call_and_of_observations(day: Lived) -> None:
+    blobs = (PAGES / "ledger.md").read_text("utf-8").partition("## Blobs")[2]
+    for entry in day.ledger.entries(kinds=[Kind.RUN]):
+        calls = canonical.parse(day.ledger.blob(entry.data["calls"]))
+        observed = canonical.parse(day.ledger.blob(entry.data["observations"])) if entry.data["observations"] else {}
+        for record in (*calls, observed, *observed.get("subjects", ())):
+            assert [name for name in record if f"`{name}`" not in blobs] == []
+
+
+def test_the_page_on_the_package_names_every_file_and_every_member(written: Path) -> None:
+    page = (PAGES / "package.md").read_text("utf-8")
+    for name in files(written):
+        top = name.partition("/")[0]
+        assert f"`{top}" in page, name
+        if top in ("tables", "ledger"):
+            assert name.rpartition("/")[2] in page, name
+    found = manifest(written)["predicate"]
+    told = verify.prove(written, None, run_packaged_checks=False, progress=False)
+    for member in (*found, *found["window"], *found["range"], *found["filters"], *told):
+        assert f"`{member}`" in page, member

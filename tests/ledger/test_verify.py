@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from collector import canonical
+from collector import canonical, reperform
 from collector.clouds.transcript import Transcript, question_id
-from collector.errors import ExportError
+from collector.errors import BadCheck, ExportError
 from collector.ledger import verify
 from collector.ledger.note import TreeHead
 from collector.ledger.seal import FileSigner, seal
@@ -529,6 +529,7 @@ def test_a_kept_checkpoint_of_before_the_range_is_told(day: Lived, package: Path
         ({"finished": "2026-01-01T12:00:00.000000Z"}, "due 2026-01-01T08:00:00.000000Z, begun"),
         ({"at": "2026-01-01T07:00:00.000000Z"}, "goes back in time"),
         ({"population": None}, "has no population, and yet states"),
+        ({"started": "2025-12-30T08:00:30.000000Z", "slot": None}, "no run takes that long, it was written back"),
     ],
 )
 def test_an_entry_that_contradicts_itself_is_named(
@@ -543,6 +544,28 @@ def test_an_entry_that_contradicts_itself_is_named(
     said = first_broken(package)
     assert said.startswith(f"{ENTRIES} entry {wrong['seq']}: ")
     assert told in said
+
+
+def test_a_plan_that_was_written_afterwards_plans_nothing(package: Path, day: Lived) -> None:
+    """Else a failing check could be planned away once its result is known."""
+    entries = [json.loads(line) for line in lines_of(package)]
+    (plan,) = [e for e in entries if e["kind"] == "plan" and e["since"] < "2026-01-01T06" < e["until"]]
+    plan["since"] = "2025-12-31T20:00:00.000000Z"
+    (package / ENTRIES).write_bytes(b"".join(verify.canonical(e) + b"\n" for e in entries))
+    resign(package, day.signer)
+    assert first_broken(package).startswith(f"{ENTRIES} entry {plan['seq']}: plans from 2025-12-31T20:00:00.000000Z on")
+
+
+def test_a_broken_installation_is_told_and_is_no_fault_of_the_package(
+    honest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise BadCheck("aws-x: it names no criterion")
+
+    monkeypatch.setattr(reperform, "installed", broken)
+    found = prove(honest)
+    assert found["verified"]
+    assert any("cannot be loaded (BadCheck" in words for words in found["not_proved"])
 
 
 def run_of(day: Lived, hour: int, check: str) -> dict[str, Any]:
