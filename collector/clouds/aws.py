@@ -15,20 +15,17 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any, overload
 from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
-from botocore import xform_name
 from botocore.config import Config as ClientConfig
 from botocore.credentials import AssumeRoleCredentialFetcher, Credentials, DeferredRefreshableCredentials
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectTimeoutError,
-    DataNotFoundError,
     NoCredentialsError,
     ParamValidationError,
     ReadTimeoutError,
@@ -36,6 +33,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from collector import canonical
+from collector.clouds.aws_models import continuations, endpoint, lean_session, paging, partition_of, wire_name
 from collector.clouds.redact import redact
 from collector.clouds.transcript import REPLAYED_TOKEN, Answer, Kept, Question, Transcript
 from collector.errors import ConfigError, Denied, Disabled, Throttled, Unavailable, Unreadable
@@ -226,7 +224,7 @@ class Clients:
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str], Any] = {}
         self._paces: dict[tuple[str, str], Pace] = {}
-        self._session = botocore.session.Session()
+        self._session = lean_session()
         self._session._credentials = _ContextCredentials()  # private to botocore: pinned by the lock, tested
         factory = self._session.get_component("response_parser_factory")
         factory.set_parser_defaults(timestamp_parser=_wire_time)
@@ -258,55 +256,7 @@ class Clients:
             return self._paces.setdefault((account, service), Pace())
 
 
-# --- what botocore's models know without a client ---
-
-
-@cache
-def _models() -> botocore.session.Session:
-    return botocore.session.Session()
-
-
-@cache
-def _paging(service: str, operation: str) -> Mapping[str, Any] | None:
-    """How an operation pages, None when it does not."""
-    session = _models()
-    try:
-        table = session.get_component("data_loader").load_service_model(service, "paginators-1")["pagination"]
-    except DataNotFoundError:  # a service none of whose operations page
-        return None
-    return next((table[name] for name in table if xform_name(name) == operation), None)
-
-
-@cache
-def _wire_name(service: str, operation: str) -> str:
-    """``describe_volumes`` as the provider writes it: ``DescribeVolumes``. Raises ConfigError when there is none."""
-    model = _models().get_service_model(service)
-    for name in model.operation_names:
-        if xform_name(name) == operation:
-            return str(name)
-    raise ConfigError(f"AWS has no operation {service}.{operation}")
-
-
-@cache
-def _continuations(service: str, operation: str) -> tuple[str, ...]:
-    """The members of an answer that say there is more, for operations without a paging table."""
-    shape = _models().get_service_model(service).operation_model(_wire_name(service, operation)).output_shape
-    known = ("NextToken", "nextToken", "Marker", "NextMarker", "IsTruncated", "Truncated", "ContinuationToken")
-    return tuple(name for name in known if shape is not None and name in shape.members)
-
-
-@cache
-def partition_of(region: str) -> str:
-    """``aws``, ``aws-cn`` or ``aws-us-gov``."""
-    return str(_models().get_partition_for_region(region))
-
-
-@cache
-def _endpoint(service: str, region: str) -> str:
-    """The provider's own host for a service in a region."""
-    resolver = _models()._get_internal_component("endpoint_resolver")  # the public way to it is deprecated
-    found = resolver.construct_endpoint(_models().get_service_model(service).endpoint_prefix, region)
-    return str(found["hostname"]) if found else f"{service}.{region}.amazonaws.com"
+# --- answers as values ---
 
 
 def _path(body: Any, path: str) -> Any:
@@ -448,7 +398,7 @@ class Edge:
         meta = found.pop("ResponseMetadata", {})
         body = _plain(found)
         token: dict[str, Any] = {}
-        if table := _paging(service, operation):
+        if table := paging(service, operation):
             for given, taken in zip(_names(table["input_token"]), _names(table["output_token"]), strict=True):
                 if value := _path(body, taken):
                     token[given] = value
@@ -462,7 +412,7 @@ class Edge:
             request_id=_request_id(meta),
             date=str(meta.get("HTTPHeaders", {}).get("date") or ""),
             as_of=str(body.get("GeneratedTime") or ""),
-            host="" if host == _endpoint(service, region) else host,
+            host="" if host == endpoint(service, region) else host,
             token=token or None,
         )
 
@@ -528,7 +478,7 @@ class Account:
         if kept.exchange.error in absent and kept.exchange.error:
             return None
         kept.raise_failure()
-        if kept.token or any(_path(kept.body, name) for name in _continuations(service, operation)):
+        if kept.token or any(_path(kept.body, name) for name in continuations(service, operation)):
             raise Unreadable(f"{service}.{operation} has more pages; the check must use each()")
         found: dict[str, Any] = kept.body
         return found
@@ -550,7 +500,7 @@ class Account:
 
         Raises CannotObserve when any page got no answer, says there is more without saying where, or lacks ``path``.
         """
-        table = _paging(service, operation)
+        table = paging(service, operation)
         limit = (table or {}).get("limit_key")
         if service == "ec2" and limit and not UNPAGED_EC2 & params.keys():
             params.setdefault(limit, PAGE_SIZE_EC2)
@@ -577,7 +527,7 @@ class Account:
 
     def _more(self, service: str, operation: str, kept: Kept, table: Mapping[str, Any] | None) -> bool:
         if table is None:
-            if any(_path(kept.body, name) for name in _continuations(service, operation)):
+            if any(_path(kept.body, name) for name in continuations(service, operation)):
                 raise Unreadable(f"{service}.{operation} has more pages and no known way to read them")
             return False
         if "more_results" not in table:
@@ -651,8 +601,8 @@ class Account:
         return f"arn:{partition_of(self.region)}:{service}:{where}:{self.account}:{resource}"
 
     def _question(self, service: str, operation: str, region: str, params: Mapping[str, Any], page: int) -> Question:
-        endpoint = _endpoint(service, region or self.region)
-        return Question("aws", endpoint, f"{service}:{_wire_name(service, operation)}", dict(params), page)
+        host = endpoint(service, region or self.region)
+        return Question("aws", host, f"{service}:{wire_name(service, operation)}", dict(params), page)
 
     def _ask(
         self,

@@ -91,6 +91,8 @@ class Estate:
         self._buckets(home, here)
         self._trails(home)
         self._distributions()
+        for region in world.regions:
+            self._file_systems(region)
         if self.scale > 1:
             self._more(home, here)
 
@@ -292,6 +294,11 @@ class Estate:
         arn = f"arn:aws:rds:{region}:{self._world.account}:db:wiki"
         pending = [{"arn": arn, "action": "system-update", "description": "New Operating System update is available"}]
         self._world.state[f"rds.pending/{region}"] = pending
+
+    def _file_systems(self, region: str) -> None:
+        for name, encrypted in (("shared-home", True), ("uploads", True), ("build-cache", False)):
+            key = {"KmsKeyId": self._keys[region]} if encrypted else {}
+            self._client("efs", region).create_file_system(CreationToken=name, Encrypted=encrypted, **key)
 
     def database(self, region: str, name: str, engine: str, *, encrypted: bool, minor: bool, public: bool) -> None:
         self._client("rds", region).create_db_instance(

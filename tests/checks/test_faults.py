@@ -20,7 +20,8 @@ import pytest
 import checks
 from collector import canonical, registry
 from collector.check import AnyCheck
-from collector.clouds.aws import Account, Clients, Edge, _paging, credentials_for
+from collector.clouds.aws import Account, Clients, Edge, credentials_for
+from collector.clouds.aws_models import paging
 from collector.clouds.transcript import Answer, Transcript
 from collector.collect import Task, collect
 from collector.demo.cloud import SimulatedCloud
@@ -158,7 +159,7 @@ def states(run: CheckRun) -> dict[str, State]:
 
 
 def can_page(asked: Asked) -> bool:
-    return _paging(asked.service, asked.operation) is not None
+    return paging(asked.service, asked.operation) is not None
 
 
 def representatives(playback: Playback) -> list[Asked]:

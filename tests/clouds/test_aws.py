@@ -16,6 +16,7 @@ from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, No
 
 from collector.clouds import aws
 from collector.clouds.aws import Account, Clients, Edge, Pace
+from collector.clouds.aws_models import READS, READS_BESIDES
 from collector.clouds.transcript import Transcript, reading
 from collector.errors import Denied, NeverAsked, Throttled, Unavailable, Unreadable
 
@@ -236,6 +237,17 @@ def test_pace_halves_when_throttled_and_grows_when_answered() -> None:
     for _ in range(50):
         pace.throttled()
     assert pace._per_second == Pace.LEAST_PER_SECOND
+
+
+@pytest.mark.parametrize("service", ["ec2", "iam", "s3", "kms", "rds", "lambda"])
+def test_a_client_has_no_way_to_change_anything(service: str) -> None:
+    client = Clients().client(service, "us-east-1")
+    operations = set(client.meta.service_model.operation_names)
+    assert operations
+    assert {n for n in operations if not n.startswith(READS)} <= READS_BESIDES
+    assert not any(
+        hasattr(client, name) for name in ("delete_bucket", "create_user", "terminate_instances", "put_key_policy")
+    )
 
 
 def test_nothing_leaves_without_an_account() -> None:

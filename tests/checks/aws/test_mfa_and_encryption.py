@@ -13,6 +13,7 @@ import pytest
 from checks.aws import (
     encryption_ebs_default,
     encryption_ebs_volume,
+    encryption_efs_file_system,
     encryption_kms_rotation,
     encryption_rds_cluster,
     encryption_rds_cluster_snapshot,
@@ -356,6 +357,31 @@ def test_the_default_of_a_region_is_one_subject(reply: Reply, expected: State) -
     found = looked(encryption_ebs_default.CHECK, {"get_ebs_encryption_by_default": reply})
     assert [o.subject for o in found.observations] == [f"arn:aws:ec2:{REGION}:{ACCOUNT}:ebs-encryption-by-default"]
     assert state(found) is expected
+
+
+# --- EFS ---
+
+
+def test_file_systems_are_encrypted_or_not_and_one_that_does_not_say_is_neither() -> None:
+    cases: dict[str, tuple[dict[str, Any], State]] = {
+        "not-said": ({}, UNDETERMINED),
+        "null": ({"Encrypted": None}, UNDETERMINED),
+        "new-word": ({"Encrypted": "enabled"}, UNDETERMINED),
+        "key-alone": ({"KmsKeyId": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1"}, UNDETERMINED),
+        "yes": ({"Encrypted": True}, SATISFIED),
+        "no": ({"Encrypted": False}, NOT_SATISFIED),
+    }
+    items = [
+        {"FileSystemArn": f"arn:aws:elasticfilesystem:{REGION}:{ACCOUNT}:file-system/{name}", **body}
+        for name, (body, _) in cases.items()
+    ]
+    cloud = Cloud({"describe_file_systems": [{"FileSystems": items[:2]}, {"FileSystems": items[2:]}]})
+    found = looked(encryption_efs_file_system.CHECK, cloud)
+    assert states(found) == {name: expected for name, (_, expected) in cases.items()}
+    assert cloud.operations() == ["describe_file_systems", "describe_file_systems"]
+    for reply in ("AccessDeniedException", {}, {"FileSystems": [without(items[4], "FileSystemArn")]}):
+        assert looked(encryption_efs_file_system.CHECK, {"describe_file_systems": reply}).population is None
+    assert looked(encryption_efs_file_system.CHECK, {"describe_file_systems": {"FileSystems": []}}).population == 0
 
 
 # --- RDS ---
