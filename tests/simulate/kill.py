@@ -26,7 +26,7 @@ from collector.clouds import aws
 from collector.ledger.entry import Kind
 from collector.window.slots import Declared, Ran, SlotState, account_for, due, plan_from
 
-SERVICES = {"elasticfilesystem": "efs", "elasticloadbalancing": "elbv2"}  # where a permission is not named for its service
+SERVICES = {"elasticfilesystem": "efs", "elasticloadbalancing": "elbv2"}  # permissions not named for their service
 CADENCE_SECONDS = 3
 LONGEST_LIFE_SECONDS = 4.5
 LAST_LIFE_SECONDS = 14
