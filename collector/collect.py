@@ -17,8 +17,8 @@ from collector.clouds.transcript import reading
 from collector.errors import CannotObserve, Unreadable
 from collector.model import CheckRun, Observation, Scope, State, Verdict
 
-CHECKS_MAX = 24  # checks at work at once
-SUBJECTS_MAX = 64  # subjects read at once, over all checks
+CHECKS_MAX = 8  # checks at work at once; each holds a listing in memory
+SUBJECTS_MAX = 32  # subjects read at once, over all checks
 POPULATION_MAX = 1_000_000  # of one check over one scope
 
 

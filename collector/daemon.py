@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -29,8 +30,9 @@ from collector.ledger.store import Ledger
 from collector.operation import Opener, Operation, Sealed
 from collector.registry import Registry
 from collector.schedule import Schedule
-from collector.web.app import Server
-from collector.web.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collector.web.metrics import Metrics
 
 STOP_SECONDS_MAX = 8  # SIGTERM to exit; containers are killed after 10
 DELIVER_SECONDS = 5
@@ -232,6 +234,10 @@ class Daemon:
 
 def run(settings: Settings, clouds: Opener | None = None) -> int:
     """The daemon until SIGTERM or SIGINT. Returns 0."""
+    # a web server is no part of any other command
+    from collector.web.app import Server
+    from collector.web.metrics import Metrics
+
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

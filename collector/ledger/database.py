@@ -14,10 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -32,6 +28,11 @@ def _migrations() -> Path:
     """The folder of migrations: inside the wheel beside this file, in a working copy at its root."""
     shipped = Path(__file__).parent / "migrations"
     return shipped if shipped.is_dir() else Path(__file__).parents[2] / "alembic"
+
+
+def newest_revision() -> str:
+    """The revision of this version's tables: migrations begin with the name of theirs."""
+    return max(path.name.partition("_")[0] for path in (_migrations() / "versions").glob("[0-9]*.py"))
 
 
 class Database:
@@ -73,6 +74,14 @@ class Database:
 
     def _fit(self, *, create: bool) -> None:
         """Compares the version of the tables with ours, and migrates when asked to."""
+        if self._version() == newest_revision():
+            return
+        # not before it is needed: Alembic and its templates are 11 MiB of a process that is to stay small
+        from alembic import command
+        from alembic.config import Config
+        from alembic.runtime.migration import MigrationContext
+        from alembic.script import ScriptDirectory
+
         config = Config()
         config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
         script = ScriptDirectory.from_config(config)
@@ -96,6 +105,14 @@ class Database:
             config.attributes["connection"] = connection
             with _quiet():
                 command.upgrade(config, "head")
+
+    def _version(self) -> str | None:
+        """The revision that the tables say they are of; None when they do not."""
+        with self.reading() as connection:
+            if not sa.inspect(connection).has_table("alembic_version"):
+                return None
+            found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+        return found
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:

@@ -127,3 +127,9 @@ def test_migrations_are_found_in_the_wheel_and_in_a_working_copy(monkeypatch, tm
     (wheel / "migrations").mkdir(parents=True)
     monkeypatch.setattr(database, "__file__", str(wheel / "database.py"))
     assert database._migrations() == wheel / "migrations"
+
+
+def test_the_newest_migration_is_named_for_its_revision() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(database._migrations()))
+    assert ScriptDirectory.from_config(config).get_current_head() == database.newest_revision()
