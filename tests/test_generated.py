@@ -129,5 +129,6 @@ def test_the_template_and_the_policies_allow_the_same() -> None:
 
 def test_a_registry_without_checks_still_gives_a_role() -> None:
     files = generate.expected(Registry([]))
-    assert set(files) == {"docs/reference/checks/README.md", "deploy/aws/policy.json", "deploy/aws/role.yaml"}
+    of_checks = {path for path in files if path.startswith(("docs/reference/checks", "deploy"))}
+    assert of_checks == {"docs/reference/checks/README.md", "deploy/aws/policy.json", "deploy/aws/role.yaml"}
     assert "ec2:DescribeRegions" in files["deploy/aws/policy.json"]

@@ -63,7 +63,7 @@ def test_the_example_runs_and_leaves_the_unknown_undetermined(example: Registere
 def test_every_helper_of_the_contract_is_in_the_table_and_nothing_else() -> None:
     section = README.partition("## Helpers")[2].partition("The handle")[0]
     told = {name for line in section.splitlines() if line.startswith("| `") for name in re.findall(r"`(\w+)\(", line)}
-    parsers = {"field", "absent_means", "boolean", "number", "text", "one_of"}
+    parsers = {"field", "absent_means", "boolean", "number", "text", "document", "one_of"}
     assert told == parsers | {"satisfied", "not_satisfied", "not_applicable", "good", "bad", "outside"}
     assert all(callable(getattr(check, name)) for name in told)
 
