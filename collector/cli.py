@@ -683,6 +683,7 @@ def demo(
         raise errors.ConfigError(
             f"the demo needs its extra: pip install 'evidence-collector[demo]' ({error})"
         ) from error
+    logs.setup("console", "error")  # what happens is told in tables at the end
     with progress(f"living through {days} days") as step:
         played = play.play(days=days, seed=seed, folder=target, progress=step)
     try:

@@ -392,6 +392,10 @@ class Edge:
             return failed(family or Unavailable.code, type(error).__name__, str(error), status=0), 0
         except OSError as error:
             return failed(Unavailable.code, type(error).__name__, str(error), status=0), 0
+        except ConfigError:
+            raise  # another account's signature: that must stop the run, not pass for an answer
+        except Exception as error:  # the SDK tripped over what came: no answer either, and kept as such
+            return failed(Unreadable.code, type(error).__name__, "the SDK failed on the answer", status=0), 0
         return self._answer(service, operation, region, found, now), 0
 
     def _answer(self, service: str, operation: str, region: str, found: dict[str, Any], now: datetime) -> Answer:

@@ -24,14 +24,13 @@ READS_BESIDES = frozenset(("GenerateCredentialReport",))  # makes the report tha
 
 
 class _LeanFiles(JSONFileLoader):  # type: ignore[misc]  # botocore is untyped
-    """Reads model files and leaves out what they say to people, and how to write."""
+    """Reads model files and leaves out what they say to people."""
 
     def _load_file(self, full_path: str, open_method: Callable[..., Any]) -> Any:
         if not Path(full_path).is_file():
             return None
         with open_method(full_path, "rb") as file:
-            found = json.loads(file.read(), object_pairs_hook=_without_documentation)
-        return _reading(found) if "operations" in found and "shapes" in found else found
+            return json.loads(file.read(), object_pairs_hook=_without_documentation)
 
 
 def _without_documentation(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -68,9 +67,26 @@ def _shapes_in(value: Any) -> list[str]:
     return own + [name for member in value.values() for name in _shapes_in(member)]
 
 
+class _ReadingModels(Loader):  # type: ignore[misc]  # botocore is untyped
+    """Loads service models, with botocore's own amendments, and leaves out what does not read."""
+
+    def __init__(self) -> None:
+        super().__init__(file_loader=_LeanFiles())
+        self._reading: dict[tuple[str, str | None], dict[str, Any]] = {}
+
+    def load_service_model(self, service_name: str, type_name: str, api_version: str | None = None) -> Any:
+        if type_name != "service-2":
+            return super().load_service_model(service_name, type_name, api_version)
+        key = (service_name, api_version)
+        if key not in self._reading:
+            self._reading[key] = _reading(super().load_service_model(service_name, type_name, api_version))
+            self._cache.clear()  # botocore keeps the whole model there
+        return self._reading[key]
+
+
 @cache
 def _loader() -> Loader:
-    return Loader(file_loader=_LeanFiles())
+    return _ReadingModels()
 
 
 def lean_session() -> botocore.session.Session:

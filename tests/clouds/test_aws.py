@@ -14,13 +14,16 @@ from botocore.awsrequest import AWSResponse
 from botocore.credentials import Credentials
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
 
+import checks
+from collector import registry
 from collector.clouds import aws
 from collector.clouds.aws import Account, Clients, Edge, Pace
-from collector.clouds.aws_models import READS, READS_BESIDES
+from collector.clouds.aws_models import READS, READS_BESIDES, lean_session
 from collector.clouds.transcript import Transcript, reading
 from collector.errors import Denied, NeverAsked, Throttled, Unavailable, Unreadable
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+SHIPPED = list(registry.load([checks]))
 ACCOUNT = "123456789012"
 
 
@@ -248,6 +251,16 @@ def test_a_client_has_no_way_to_change_anything(service: str) -> None:
     assert not any(
         hasattr(client, name) for name in ("delete_bucket", "create_user", "terminate_instances", "put_key_policy")
     )
+
+
+@pytest.mark.parametrize("service", sorted({p.partition(":")[0] for i in SHIPPED for p in i.check.permissions}))
+def test_every_error_of_every_service_can_be_read(service: str) -> None:
+    """botocore amends its models after loading them; what is left out must not leave halves of shapes behind."""
+    names = {"elasticloadbalancing": ("elb", "elbv2"), "elasticfilesystem": ("efs",)}.get(service, (service,))
+    for name in names:
+        model = lean_session().get_service_model(name)
+        assert all(model.shape_for(shape).type_name for shape in model.shape_names)
+        assert isinstance(model.error_shapes, list)
 
 
 def test_nothing_leaves_without_an_account() -> None:
