@@ -137,10 +137,15 @@ class Daemon:
     def _plan(self, account: AwsSettings) -> Callable[[], object]:
         return lambda: self.operation.plan(account)
 
-    def _observe(
-        self, account: AwsSettings, reason: str = "the run before it was still at work"
-    ) -> Callable[[], object]:
-        return lambda: self._note(self.operation.answer_due(account, reason))
+    def _observe(self, account: AwsSettings, reason: str = "") -> Callable[[], None]:
+        """Answers what is due. Slots that were lost meanwhile are gaps for ``reason``, or for the last trouble's."""
+
+        def work() -> None:
+            trouble = self.troubles.get(f"account {account.account}")
+            why = f"the last run failed: {trouble}" if trouble else "the run before it was still at work"
+            self._note(self.operation.answer_due(account, reason or why))
+
+        return work
 
     def _catch_up(self) -> None:
         for account in self.operation.accounts:

@@ -24,7 +24,7 @@ from collector.clouds.transcript import Transcript, question_id, skew_ms
 from collector.collect import Task, collect
 from collector.config import Settings
 from collector.controls import Controls
-from collector.errors import CannotObserve, CollectorError
+from collector.errors import CannotObserve, CollectorError, ConfigError, Denied
 from collector.ledger.entry import Draft, Entry, Kind, gap_fields, observations_blob, plan_fields, run_fields
 from collector.ledger.store import Batch, Ledger
 from collector.model import CheckRun, Gap, Scope, State
@@ -246,6 +246,8 @@ class Operation:
         except CannotObserve as error:
             if not principal:
                 refusal = error
+        except ConfigError as error:  # a profile that is gone: nobody could look, and that is evidence too
+            refusal = Denied(str(error))
         if slot is None:
             names = sorted(account.regions or regions or [account.home_region])
             pairs = [(item.check, name) for item in self._planned(scope, names) for name in item.scopes]
