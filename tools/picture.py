@@ -1,4 +1,7 @@
-"""Makes the README's picture out of what a terminal really showed: tmux capture-pane -ep | python tools/picture.py FILE"""
+"""Makes the README's picture out of what a terminal really showed.
+
+tmux capture-pane -ep | python tools/picture.py docs/demo.svg
+"""
 
 from __future__ import annotations
 
@@ -19,4 +22,4 @@ console = Console(record=True, width=COLUMNS, file=io.StringIO(), highlight=Fals
 console.print(Text.from_ansi("\n".join(lines).strip("\n")))
 picture = console.export_svg(title="make demo", unique_id="demo")
 # fonts are the reader's own: the picture loads nothing
-Path(sys.argv[1]).write_text(re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.S))
+Path(sys.argv[1]).write_text(re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL))
