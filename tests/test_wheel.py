@@ -69,13 +69,14 @@ def test_nobody_can_run_it_over_read_only_code(site: Path, tmp_path_factory: pyt
 
 
 def _python_for(who: dict[str, int], data: Path, environment: dict[str, str]) -> str:
-    """An interpreter of this version that the user may run; this one may lie in a home folder."""
-    code = f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
+    """An interpreter of this version that the user may run, with our dependencies: either may lie in a home folder."""
+    code = f"import sys, typer, sqlalchemy; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
     for candidate in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        command = [candidate, "-c", code]
         try:
-            found = subprocess.run([candidate, "-c", code], cwd=data, env=environment, **who)  # type: ignore[call-overload]
+            found = subprocess.run(command, cwd=data, env=environment, capture_output=True, **who)  # type: ignore[call-overload]
         except OSError:
             continue
         if found.returncode == 0:
             return candidate
-    pytest.skip("no interpreter of this version that an unprivileged user may run")
+    pytest.skip("an unprivileged user may not read this interpreter or its packages; tried as root only elsewhere")
