@@ -62,12 +62,11 @@ class Raw:
 def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
     found = Wire()
     make = Clients.client
-    known: set[int] = set()
 
     def client(self: Clients, service: str, region: str) -> Any:
         made = make(self, service, region)
-        if id(made) not in known:
-            known.add(id(made))
+        if not hasattr(made, "wired"):
+            made.wired = True
             made.meta.events.register_last("before-send", found)
         return made
 
