@@ -71,7 +71,7 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 DEFAULT_CONFIG = Path("collector.toml")
 
-M_ARENA_MAX = -8  # of mallopt(3)
+MALLOC = {-8: 2, -3: 65_536, -1: 65_536}  # M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
 PIPE_COLUMNS = 160  # a file or a pipe has no width of its own; ARNs are long
 
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
@@ -92,7 +92,7 @@ def exit_for(error: errors.CollectorError) -> Exit:
 
 def main() -> None:
     """The entry point: errors of ours become one sentence and an exit code; anything else is a fault of ours."""
-    _few_arenas()
+    _small_heap()
     try:
         app()
     except errors.CollectorError as error:
@@ -104,10 +104,15 @@ def main() -> None:
         _die("interrupted", Exit.USAGE)
 
 
-def _few_arenas() -> None:
-    """Lets all threads share two heaps of glibc; by default each thread grows one of its own, and none shrinks."""
+def _small_heap() -> None:
+    """Tells glibc to keep two heaps for all threads and to give large answers back to the system when they are done.
+
+    By default each thread grows a heap of its own and none shrinks (mallopt(3)); measured in bench/collect.py.
+    """
     with suppress(OSError, AttributeError):  # another C library: nothing to set
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in MALLOC.items():
+            mallopt(parameter, value)
 
 
 def _die(words: str, code: Exit) -> NoReturn:
