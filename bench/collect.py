@@ -46,9 +46,9 @@ def collect_once(calls: Path | None) -> dict[str, Any]:
     account = Account("123456789012", transcript, datetime.now(UTC), put)
     account.identity()
     tasks = [
-        Task(item.check, Scope("aws", account.account, region), account.in_region(region) if region else account)
+        Task(item.check, Scope("aws", account.account, region), account.within(region) if region else account)
         for item in daemon.shipped()
-        for region in (account.regions() if item.check.regional else [""])
+        for region in (account.parts() if item.check.parted else [""])
     ]
     runs = collect(tasks, lambda: datetime.now(UTC))
     transcript.call_log()

@@ -71,7 +71,7 @@ def build(folder: Path, entries: int, checks: int, per_checkpoint: int) -> None:
 
     add("key", START, {"origin": ORIGIN, "vkey": str(signer.key), "reason": "the ledger begins"})
     times = {"since": canonical.stamp(START), "until": canonical.stamp(until)}
-    add("plan", START, {"account": ACCOUNT, **times, "regions": [], "checks": planned, "config": config})
+    add("plan", START, {"account": ACCOUNT, **times, "parts": [], "checks": planned, "config": config})
     for hour in range(hours):
         slot = START + timedelta(hours=hour)
         started = slot + timedelta(seconds=20)

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from collector import canonical
 from collector.errors import ConfigError, Unreadable
-from collector.model import State, Verdict
+from collector.model import PART_WORDS, State, Verdict
 
 C = TypeVar("C")  # the cloud handle
 S = TypeVar("S")  # one subject, as the listing names it
@@ -156,7 +156,7 @@ class Card:
     family: Family
     criteria: tuple[str, ...]  # a suggestion; the operator's control file binds
     permissions: tuple[str, ...]  # exactly the actions that its questions need
-    regional: bool  # run once in each enabled region, or once for the account
+    per: str  # what it runs once for, a word of ACCOUNT_WORDS or PART_WORDS: "account", "region", "subscription" ...
     see: tuple[str, ...] = ()  # the same idea elsewhere: "cis-aws-3.0:1.10"
     version: int = 1  # raised when the same facts get another verdict
     stage: Stage = Stage.STABLE
@@ -165,6 +165,11 @@ class Card:
     @property
     def cloud(self) -> str:
         return self.id.split("-", 1)[0]
+
+    @property
+    def parted(self) -> bool:
+        """Whether it runs once for each part of an account, not once for the account."""
+        return self.per == PART_WORDS[self.cloud]
 
 
 @dataclass(frozen=True, kw_only=True)

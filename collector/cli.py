@@ -28,7 +28,7 @@ from collector.config import Settings
 from collector.controls import Controls
 from collector.ledger.entry import Draft, Kind
 from collector.ledger.store import Ledger
-from collector.model import CheckRun, Scope, State
+from collector.model import PART_WORDS, CheckRun, Scope, State
 from collector.operation import Sealed
 from collector.registry import Registry
 from collector.window.findings import Finding
@@ -206,24 +206,25 @@ def preflight(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False
     bound = daemon.load_controls(settings, registry)
     opener = daemon.directory(settings)
     rows: list[dict[str, Any]] = []
-    for account in settings.aws:
+    for account in settings.accounts:
         transcript, reference = Transcript(), daemon.utc_now()
         handle = opener.open(account, transcript, reference)
         principal = handle.identity()
-        regions = sorted(account.regions or handle.regions())
-        out_line = f"aws/{account.account}: {principal}, {len(regions)} region(s): {', '.join(regions)}"
+        parts = sorted(account.chosen or handle.parts())
+        scope = account.scope
+        out_line = f"{scope}: {principal}, {len(parts)} {PART_WORDS[scope.cloud]}(s): {', '.join(parts)}"
         if not as_json:
             out.print(out_line, markup=False)
         tasks = [
             Task(
                 check,
-                Scope("aws", account.account, name),
-                handle.in_region(name) if name else handle,
+                Scope(scope.cloud, scope.account, name),
+                handle.within(name) if name else handle,
                 bound.limits_of(id),
             )
             for id in bound.enabled
-            if (check := registry[id].check).cloud == "aws"
-            for name in (regions if check.regional else [""])
+            if (check := registry[id].check).cloud == scope.cloud
+            for name in (parts if check.parted else [""])
         ]
         rows += [_preflight_row(registry, run) for run in collect(tasks, daemon.utc_now)]
     blind = [row for row in rows if row["blind"]]
@@ -279,7 +280,7 @@ def once(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> 
         operation.announce()
         sealed: list[Sealed] = []
         for account in operation.accounts:
-            with progress(f"asking aws/{account.account}"):
+            with progress(f"asking {account.scope}"):
                 found = operation.observe(account, None)
             if found is not None:
                 sealed.append(found)
@@ -458,7 +459,7 @@ def _check_record(registry: Registry, id: str) -> dict[str, Any]:
         "see": list(check.see),
         "stage": check.stage.value,
         "version": check.version,
-        "regional": check.regional,
+        "per": check.per,
         "limits": limits_record(check.limits),
         "code": item.code,
         "origin": item.origin,

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, mode
 from collector import tomlfile
 from collector.criteria import CRITERIA
 from collector.errors import ConfigError
+from collector.model import ACCOUNT_WORDS, Scope
 from collector.tomlfile import Duration, Name, Seconds, Table, Text, Whole, distinct, matching, nearest
 
 PREFIX = "COLLECTOR_"
@@ -96,7 +97,9 @@ def _criteria(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def _scope(value: str) -> str:
     if not re.fullmatch(r"(aws|azure|gcp)/[^/\s]+(/[^/\s]+)?", value):
-        raise ValueError(f'{value!r} is no scope; write "aws/123456789012" or "aws/123456789012/eu-west-1"')
+        raise ValueError(
+            f'{value!r} is no scope; write "aws/123456789012", "aws/123456789012/eu-west-1", "azure/TENANT/SUBSCRIPTION" or the like'
+        )
     return value
 
 
@@ -160,6 +163,18 @@ class AwsAccount(Table):
         Field(default="us-east-1", description="Region where account-wide services are asked.")
     )
 
+    @property
+    def scope(self) -> Scope:
+        return Scope("aws", self.account)
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        return self.regions
+
+    @property
+    def first(self) -> tuple[str, ...]:
+        return (self.home_region,)
+
     @model_validator(mode="after")
     def _consistent(self) -> AwsAccount:
         if self.role_arn and self.role_arn.split(":")[4] != self.account:
@@ -170,6 +185,130 @@ class AwsAccount(Table):
 
     def record(self) -> dict[str, Any]:
         return {**super().record(), "external_id": bool(self.external_id)}
+
+
+GUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+
+class AzureTenant(Table):
+    """One Azure (Entra) tenant with its subscriptions. Repeat the table for each."""
+
+    tenant: Annotated[str, matching(GUID, "must be the tenant's id, a GUID in lower case")] = Field(
+        description="Id of the tenant, a GUID. Credentials of another tenant are refused."
+    )
+    cloud: Literal["public", "usgovernment", "china"] = Field(default="public", description="Which Azure it lives in.")
+    credential: Literal[
+        "",
+        "environment",
+        "workload-identity",
+        "managed-identity",
+        "client-secret",
+        "client-certificate",
+        "cli",
+    ] = Field(
+        default="",
+        description="How the collector signs in. Empty: the first that works of environment, workload identity, managed "
+        "identity and the Azure CLI.",
+    )
+    client_id: Annotated[str, matching(rf"|{GUID}", "must be the application's (client) id, a GUID")] = Field(
+        default="", description="Application id, or the id of a user-assigned managed identity."
+    )
+    client_secret_env: Variable | None = Field(
+        default=None, description="Environment variable that holds the client secret. This or `client_secret_file`."
+    )
+    client_secret_file: InFolder | None = Field(default=None, description="File that holds the client secret.")
+    certificate_file: InFolder | None = Field(
+        default=None, description="PEM or PKCS #12 file of the client certificate with its key."
+    )
+    management_group: str = Field(
+        default="", description="Observe the subscriptions below this management group. Empty: every one that is seen."
+    )
+    subscriptions: Annotated[
+        tuple[Annotated[str, matching(GUID, "must be a subscription's id, a GUID in lower case")], ...],
+        AfterValidator(distinct),
+    ] = Field(default=(), description="Subscriptions to observe. Empty: all that are discovered; new ones join.")
+
+    @property
+    def scope(self) -> Scope:
+        return Scope("azure", self.tenant)
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        return self.subscriptions
+
+    @property
+    def first(self) -> tuple[str, ...]:
+        return ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AzureTenant:
+        secrets = (self.client_secret_env is not None) + (self.client_secret_file is not None)
+        if self.credential == "client-secret" and (secrets != 1 or not self.client_id):
+            raise ValueError('credential "client-secret" needs client_id and client_secret_env or client_secret_file')
+        if self.credential == "client-certificate" and (self.certificate_file is None or not self.client_id):
+            raise ValueError('credential "client-certificate" needs client_id and certificate_file')
+        if self.credential != "client-secret" and secrets:
+            raise ValueError('a client secret does nothing here; set credential to "client-secret" or remove it')
+        if self.credential != "client-certificate" and self.certificate_file is not None:
+            raise ValueError('certificate_file does nothing here; set credential to "client-certificate" or remove it')
+        if self.management_group and self.subscriptions:
+            raise ValueError("name a management_group or subscriptions, not both")
+        return self
+
+    def secret(self, environ: Mapping[str, str]) -> str:
+        """The client secret, "" where none is used. Raises ConfigError when it is not there."""
+        if self.credential != "client-secret":
+            return ""
+        return _secret(self.client_secret_env, self.client_secret_file, environ)
+
+    def record(self) -> dict[str, Any]:
+        hidden = ("client_secret_env", "client_secret_file", "certificate_file")
+        return {key: value for key, value in super().record().items() if key not in hidden}
+
+
+class GoogleOrganization(Table):
+    """One Google organization, folder or project, with its projects. Repeat the table for each."""
+
+    parent: Annotated[
+        str,
+        matching(
+            r"(organizations|folders)/[0-9]+|projects/[a-z][a-z0-9-]+",
+            'must be "organizations/NUMBER", "folders/NUMBER" or "projects/ID"',
+        ),
+    ] = Field(description="What is observed, with everything below it: `organizations/461203958147`.")
+    credentials_file: InFolder | None = Field(
+        default=None,
+        description="Key file or workload identity file. Left out: Application Default Credentials, such as the "
+        "metadata server or `GOOGLE_APPLICATION_CREDENTIALS`.",
+    )
+    impersonate: Annotated[str, matching(r"|[^@\s]+@[^@\s]+", "must be a service account's e-mail address")] = Field(
+        default="", description="Service account to act as. Empty: none."
+    )
+    quota_project: str = Field(default="", description="Project whose quotas are used. Empty: the credentials' own.")
+    workspace_admin: Annotated[str, matching(r"|[^@\s]+@[^@\s]+", "must be an administrator's e-mail address")] = Field(
+        default="",
+        description="Workspace administrator in whose name users are read (domain-wide delegation). Empty: users and "
+        "their 2-step verification cannot be read, and their checks say so.",
+    )
+    customer: Text = Field(default="my_customer", description="Workspace customer id.")
+    projects: Annotated[
+        tuple[Annotated[str, matching(r"[a-z][a-z0-9:.-]+", "must be a project's id")], ...], AfterValidator(distinct)
+    ] = Field(default=(), description="Projects to observe. Empty: all that are discovered; new ones join.")
+
+    @property
+    def scope(self) -> Scope:
+        return Scope("gcp", self.parent.replace("/", "-"))
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        return self.projects
+
+    @property
+    def first(self) -> tuple[str, ...]:
+        return ()
+
+    def record(self) -> dict[str, Any]:
+        return {key: value for key, value in super().record().items() if key != "credentials_file"}
 
 
 class Checks(Table):
@@ -361,7 +500,9 @@ class Settings(Table):
     """The whole file."""
 
     collector: Collector = Field(description="Who and where.")
-    aws: tuple[AwsAccount, ...] = Field(default=(), description="Accounts.")
+    aws: tuple[AwsAccount, ...] = Field(default=(), description="AWS accounts.")
+    azure: tuple[AzureTenant, ...] = Field(default=(), description="Azure tenants.")
+    gcp: tuple[GoogleOrganization, ...] = Field(default=(), description="Google organizations.")
     checks: Checks = Field(default=Checks(), description="Checks of others.")
     schedule: Schedule = Field(default=Schedule(), description="When.")
     web: Web = Field(default=Web(), description="HTTP.")
@@ -370,12 +511,19 @@ class Settings(Table):
     route: tuple[Route, ...] = Field(default=(), description="Who is told.")
     windows: Mapping[Name, Window] = Field(default={}, description="Observation windows by name.")
 
+    @property
+    def accounts(self) -> tuple[AwsAccount | AzureTenant | GoogleOrganization, ...]:
+        """All accounts of all clouds, in the order of the file."""
+        return (*self.aws, *self.azure, *self.gcp)
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
-        accounts = [account.account for account in self.aws]
-        for account in accounts:
-            if accounts.count(account) > 1:
-                raise ValueError(f"[[aws]] names account {account} twice; remove one")
+        scopes = [account.scope for account in self.accounts]
+        for scope in scopes:
+            if scopes.count(scope) > 1:
+                raise ValueError(
+                    f"[[{scope.cloud}]] names {ACCOUNT_WORDS[scope.cloud]} {scope.account} twice; remove one"
+                )
         known = self.alerts.names()
         for number, route in enumerate(self.route, 1):
             for channel in route.channels:
@@ -448,6 +596,8 @@ def _secret(variable: str | None, file: Path | None, environ: Mapping[str, str])
 
 _HEADERS = {
     "aws": "[[aws]]",
+    "azure": "[[azure]]",
+    "gcp": "[[gcp]]",
     "alerts.webhook": "[alerts.webhook.NAME]",
     "alerts.email": "[alerts.email.NAME]",
     "route": "[[route]]",

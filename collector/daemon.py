@@ -21,7 +21,7 @@ from collector import controls as control_file
 from collector import registry as registry_module
 from collector.alert import route
 from collector.alert.outbox import Channels, deliver_due, open_channels
-from collector.clouds.directory import AwsSettings, Directory, Limits
+from collector.clouds.directory import AccountSettings, Directory, Limits
 from collector.config import Settings
 from collector.controls import Controls
 from collector.errors import CollectorError
@@ -120,28 +120,26 @@ class Daemon:
             operation.plan(account)
         settings = operation.settings.schedule
         for account in operation.accounts:
-            name = f"account {account.account}"
+            name = f"account {account.scope}"
             self.schedule.at_slots(name, self._next_slot(account), self._job(name, self._observe(account)))
-            self.schedule.every(
-                f"plan {account.account}", 3600, self._job(f"plan {account.account}", self._plan(account))
-            )
+            self.schedule.every(f"plan {account.scope}", 3600, self._job(f"plan {account.scope}", self._plan(account)))
         self.schedule.every("heartbeat", settings.heartbeat, self._job("heartbeat", operation.heartbeat))
         self.schedule.every("checkpoint", settings.checkpoint, self._job("checkpoint", operation.checkpoint))
         self.schedule.every("deliver", DELIVER_SECONDS, self._job("deliver", self._deliver))
         self.schedule.start()
         threading.Thread(target=self._catch_up, name="catch-up", daemon=True).start()
 
-    def _next_slot(self, account: AwsSettings) -> Callable[[datetime], datetime | None]:
+    def _next_slot(self, account: AccountSettings) -> Callable[[datetime], datetime | None]:
         return lambda after: self.operation.next_slot(account, after)
 
-    def _plan(self, account: AwsSettings) -> Callable[[], object]:
+    def _plan(self, account: AccountSettings) -> Callable[[], object]:
         return lambda: self.operation.plan(account)
 
-    def _observe(self, account: AwsSettings, reason: str = "") -> Callable[[], None]:
+    def _observe(self, account: AccountSettings, reason: str = "") -> Callable[[], None]:
         """Answers what is due. Slots that were lost meanwhile are gaps for ``reason``, or for the last trouble's."""
 
         def work() -> None:
-            trouble = self.troubles.get(f"account {account.account}")
+            trouble = self.troubles.get(f"account {account.scope}")
             why = f"the last run failed: {trouble}" if trouble else "the run before it was still at work"
             self._note(self.operation.answer_due(account, reason or why))
 
@@ -149,7 +147,7 @@ class Daemon:
 
     def _catch_up(self) -> None:
         for account in self.operation.accounts:
-            name = f"account {account.account}"
+            name = f"account {account.scope}"
             self._job(name, self._observe(account, "the collector was not running"))()
 
     def _deliver(self) -> object:

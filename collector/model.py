@@ -26,20 +26,25 @@ class Verdict:
 
 @dataclass(frozen=True, order=True)
 class Scope:
-    """One account, subscription or project, and a region where that matters."""
+    """One account as a whole, or one part of it; what each cloud calls them is in ``ACCOUNT_WORDS``, ``PART_WORDS``."""
 
     cloud: str
     account: str
-    region: str = ""
+    part: str = ""
 
     def __str__(self) -> str:
-        return "/".join(part for part in (self.cloud, self.account, self.region) if part)
+        return "/".join(part for part in (self.cloud, self.account, self.part) if part)
 
     @classmethod
     def parse(cls, text: str) -> Scope:
         """The scope that ``str`` wrote: ``aws/123456789012`` or ``aws/123456789012/eu-west-1``."""
-        cloud, account, *region = text.split("/", 2)
-        return cls(cloud, account, region[0] if region else "")
+        cloud, account, *part = text.split("/", 2)
+        return cls(cloud, account, part[0] if part else "")
+
+
+# An account is what one run opens, with one identity; a check runs once for it, or once for each of its parts.
+ACCOUNT_WORDS = {"aws": "account", "azure": "tenant", "gcp": "organization"}
+PART_WORDS = {"aws": "region", "azure": "subscription", "gcp": "project"}
 
 
 @dataclass(frozen=True)

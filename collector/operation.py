@@ -19,7 +19,7 @@ import structlog
 from collector import __version__, canonical
 from collector.alert import route
 from collector.check import limits_record, title_of
-from collector.clouds.directory import AwsSettings
+from collector.clouds.directory import AccountSettings
 from collector.clouds.transcript import Transcript, question_id, skew_ms
 from collector.collect import Task, collect
 from collector.config import Settings
@@ -44,7 +44,7 @@ log = structlog.get_logger(__name__)
 class Opener(Protocol):
     """Opens an account for one run: ``clouds.directory.Directory``, or a test's own."""
 
-    def open(self, settings: AwsSettings, transcript: Transcript, reference: datetime) -> Any: ...
+    def open(self, settings: AccountSettings, transcript: Transcript, reference: datetime) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -85,17 +85,14 @@ class Operation:
         self.config_digest = ""
         self._stopping = threading.Event()
         self._skew_ms: int | None = None
-        self._turns = {account.account: threading.Lock() for account in settings.aws}  # one run of an account at a time
+        self._turns = {account.scope: threading.Lock() for account in settings.accounts}  # one run of each at a time
         self._accounted: dict[str, datetime] = {}  # per account: all slots up to here have a run or a gap
 
     # --- who and what ---
 
     @property
-    def accounts(self) -> Sequence[AwsSettings]:
-        return self.settings.aws
-
-    def account_scope(self, account: AwsSettings) -> Scope:
-        return Scope("aws", account.account)
+    def accounts(self) -> Sequence[AccountSettings]:
+        return self.settings.accounts
 
     def announce(self) -> None:
         """Writes the configuration and every enabled check into the ledger, if they differ from what stands there."""
@@ -132,17 +129,20 @@ class Operation:
 
     # --- planning ---
 
-    def plan(self, account: AwsSettings, regions: Sequence[str] | None = None) -> Entry | None:
+    def plan(self, account: AccountSettings, parts: Sequence[str] | None = None) -> Entry | None:
         """Writes what is due next, before it is due, when no plan says so yet or what is due has changed.
 
-        ``regions`` are those just discovered; without them, the configured or last planned ones hold.
+        ``parts`` are those just discovered; without them, the configured or last planned ones hold, and an account that
+        was never planned is asked for them.
         """
         now = self.clock()
-        scope = self.account_scope(account)
+        scope = account.scope
+        if parts is None and not account.chosen and not account.first:
+            parts = self._first_parts(account)
         with self.ledger.write() as batch:
             last = batch.projection.latest_plan(str(scope))
-            known = last.data["regions"] if last else [account.home_region]
-            names = sorted(account.regions or regions or known)
+            known = last.data["parts"] if last else account.first
+            names = sorted(account.chosen or parts or known)
             planned = self._planned(scope, names)
             until = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + PLAN_AHEAD
             fields = plan_fields(scope, now, until, planned, names, self.config_digest)
@@ -150,22 +150,37 @@ class Operation:
                 return None
             return batch.add(Draft(Kind.PLAN, now, fields))
 
-    def _planned(self, scope: Scope, regions: Sequence[str]) -> list[PlannedCheck]:
+    def _first_parts(self, account: AccountSettings) -> list[str] | None:
+        """The parts of an account without a plan. None when there is a plan, or nobody can be asked.
+
+        What was asked is no evidence: the first run asks again, and its plan corrects this one.
+        """
+        if self.ledger.projection.latest_plan(str(account.scope)) is not None:
+            return None
+        try:
+            handle = self.clouds.open(account, Transcript(), self.clock())
+            handle.identity()
+            return list(handle.parts())
+        except (CannotObserve, ConfigError) as error:
+            log.warning("parts unknown", account=str(account.scope), why=str(error))
+            return None
+
+    def _planned(self, scope: Scope, parts: Sequence[str]) -> list[PlannedCheck]:
         planned: list[PlannedCheck] = []
         for id in self.controls.enabled:
             check = self.registry[id].check
             if check.cloud != scope.cloud:
                 continue
-            scopes = [Scope(scope.cloud, scope.account, name) for name in regions] if check.regional else [scope]
+            scopes = [Scope(scope.cloud, scope.account, name) for name in parts] if check.parted else [scope]
             planned.append(PlannedCheck(id, tuple(map(str, scopes)), self.controls.cadence_of(id)))
         return planned
 
-    def plans(self, account: AwsSettings, since: datetime, until: datetime) -> list[Plan]:
+    def plans(self, account: AccountSettings, since: datetime, until: datetime) -> list[Plan]:
         """The plans of one account that say something about ``[since, until)``."""
-        scope = str(self.account_scope(account))
+        scope = str(account.scope)
         return [plan_from(e.data) for e in self.ledger.projection.plans(since, until) if e.data["account"] == scope]
 
-    def next_slot(self, account: AwsSettings, after: datetime) -> datetime | None:
+    def next_slot(self, account: AccountSettings, after: datetime) -> datetime | None:
         """The first moment after ``after`` at which anything is due."""
         first: datetime | None = None
         for since, until, plan in in_force(self.plans(account, after, after + NEXT_SLOT_WITHIN)):
@@ -177,10 +192,10 @@ class Operation:
 
     # --- slots that nobody accounted for ---
 
-    def open_slots(self, account: AwsSettings) -> list[Due]:
+    def open_slots(self, account: AccountSettings) -> list[Due]:
         """Every execution that was due until now and has neither a run nor a declared gap, oldest first."""
         now = self.clock()
-        scope = str(self.account_scope(account))
+        scope = str(account.scope)
         since = self._accounted.get(scope, now - LOOK_BACK)
         dues = list(due(self.plans(account, since, now), since, now + timedelta(seconds=1)))
         rows = self.ledger.projection.runs(since=since, until=now + timedelta(seconds=1))
@@ -192,9 +207,9 @@ class Operation:
         ]
         return sorted(unanswered(dues, answered, gaps))
 
-    def declare(self, account: AwsSettings, lost: Iterable[Due], reason: str) -> int:
+    def declare(self, account: AccountSettings, lost: Iterable[Due], reason: str) -> int:
         """Declares slots as gaps, and opens the alert that says so. Returns the number of gap entries."""
-        scope = self.account_scope(account)
+        scope = account.scope
         gaps = list(_stretches(scope, sorted(lost), reason))
         if not gaps:
             return 0
@@ -212,44 +227,46 @@ class Operation:
 
     # --- observing ---
 
-    def answer_due(self, account: AwsSettings, reason: str = "the run before it was still at work") -> Sealed | None:
+    def answer_due(
+        self, account: AccountSettings, reason: str = "the run before it was still at work"
+    ) -> Sealed | None:
         """Observes the newest slot that is due and unanswered; declares all older ones as gaps with ``reason``.
 
         A slot that is answered late keeps its own time and the run's true time: nothing is written back.
         """
-        with self._turns[account.account]:
+        with self._turns[account.scope]:
             waiting = self.open_slots(account)
             if not waiting:
                 return None
             newest = waiting[-1].at
             self.declare(account, [item for item in waiting if item.at < newest], reason)
             sealed = self.observe(account, newest, [item for item in waiting if item.at == newest])
-            self._accounted[str(self.account_scope(account))] = newest
+            self._accounted[str(account.scope)] = newest
             return sealed
 
-    def observe(self, account: AwsSettings, slot: datetime | None, items: Sequence[Due] = ()) -> Sealed | None:
+    def observe(self, account: AccountSettings, slot: datetime | None, items: Sequence[Due] = ()) -> Sealed | None:
         """One account run: every due check over one transcript, sealed in one transaction or not at all.
 
         Without ``slot`` every enabled check is run by hand. Returns None when the collector was stopped meanwhile; the
         slot is then declared a gap. Raises AlreadyAnswered when somebody else sealed the slot.
         """
-        scope = self.account_scope(account)
+        scope = account.scope
         reference = self.clock()
         transcript = Transcript()
         principal, refusal, handle = "", None, None
-        regions: list[str] | None = None
+        parts: list[str] | None = None
         try:
             handle = self.clouds.open(account, transcript, reference)
             principal = handle.identity()
-            if not account.regions:
-                regions = handle.regions()
+            if not account.chosen:
+                parts = handle.parts()
         except CannotObserve as error:
             if not principal:
                 refusal = error
         except ConfigError as error:  # a profile that is gone: nobody could look, and that is evidence too
             refusal = Denied(str(error))
         if slot is None:
-            names = sorted(account.regions or regions or [account.home_region])
+            names = sorted(account.chosen or parts or account.first)
             pairs = [(item.check, name) for item in self._planned(scope, names) for name in item.scopes]
         else:
             pairs = [(item.check, item.scope) for item in items]
@@ -263,15 +280,13 @@ class Operation:
             return None
         self._skew_ms = skew_ms(transcript.log)
         sealed = self._seal(scope, slot, reference, principal, transcript, runs)
-        if regions is not None:
-            self.plan(account, regions)
+        if parts is not None:
+            self.plan(account, parts)
         return sealed
 
     def _task(self, id: str, scope: Scope, handle: Any) -> Task:
         check = self.registry[id].check
-        return Task(
-            check, scope, handle.in_region(scope.region) if scope.region else handle, self.controls.limits_of(id)
-        )
+        return Task(check, scope, handle.within(scope.part) if scope.part else handle, self.controls.limits_of(id))
 
     def _seal(
         self,
@@ -290,7 +305,7 @@ class Operation:
                 self._fence(batch, scope, slot, runs)
             for exchange in transcript.log:
                 if exchange.body:  # like the last answer to the same question: only what differs takes room
-                    batch.blob(transcript.bodies[exchange.body], like=f"answer {question_id(exchange)}")
+                    batch.blob(transcript.body(exchange.body), like=f"answer {question_id(exchange)}")
             digest = batch.blob(calls, like=f"calls {scope}")
             standing = batch.projection.open_alerts()
             for run in runs:

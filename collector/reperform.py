@@ -18,7 +18,6 @@ from typing import Any
 from collector import canonical, collect, registry
 from collector.check import limits_with
 from collector.clouds import directory
-from collector.clouds.aws import HOME_REGION
 from collector.clouds.transcript import Transcript
 from collector.errors import BadCheck, CannotObserve, ConfigError, NeverAsked
 from collector.ledger.entry import observations_blob, population_digest
@@ -123,21 +122,21 @@ def _one(
     except ConfigError as error:
         return _differs(entry, f"its limits are not those of its check: {error}")
     scope = Scope.parse(entry["scope"])
-    scoped = handle.in_region(scope.region) if scope.region else handle
+    scoped = handle.within(scope.part) if scope.part else handle
     # When a run began does not enter its verdicts: ages are counted to the reference time.
     run = collect.run(collect.Task(check.check, scope, scoped, limits), lambda: reference, threads)
     return _compare(entry, run, body)
 
 
 def _handle(entry: Mapping[str, Any], transcript: Transcript, reference: datetime, body: Body) -> Any:
-    """The account as it was opened, in its home region. Raises ConfigError for a cloud that is not known here."""
+    """The account as it was opened, with its sealed settings. Raises ConfigError for a cloud that is not known here."""
     account = Scope.parse(entry["account"])
     effective = canonical.parse(body(entry["config"])) if entry["config"] else {}
-    home = HOME_REGION
+    found: Mapping[str, Any] = {}
     for settings in effective.get("settings", {}).get(account.cloud, ()):
-        if settings.get("account") == account.account:
-            home = settings.get("home_region", HOME_REGION)
-    return directory.kept(Scope(account.cloud, account.account, home), transcript, reference)
+        if account.account in (str(value).replace("/", "-") for value in settings.values()):
+            found = settings
+    return directory.kept(account, transcript, reference, found)
 
 
 def _compare_refusal(entry: Mapping[str, Any], error: CannotObserve) -> Mismatch | None:

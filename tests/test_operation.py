@@ -227,7 +227,7 @@ def test_a_new_region_joins_by_itself_and_the_plan_says_when(bench: Bench) -> No
     bench.hour()
     bench.cloud.regions = ["us-east-1", "eu-west-1"]
     bench.hour()
-    assert bench.kinds(Kind.PLAN)[-1]["regions"] == ["eu-west-1", "us-east-1"]
+    assert bench.kinds(Kind.PLAN)[-1]["parts"] == ["eu-west-1", "us-east-1"]
     sealed = bench.hour()
     assert sorted(str(run.scope) for run in sealed.runs) == [
         f"aws/{ACCOUNT}/eu-west-1",

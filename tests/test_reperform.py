@@ -171,7 +171,7 @@ def other_version(**more: Any) -> Registry:
         "family": Family.MFA,
         "criteria": ("CC6.1",),
         "permissions": ("iam:ListUsers",),
-        "regional": False,
+        "per": "account",
         "version": 9,
         "population": lambda aws: aws.credential_report(),
         "name": lambda row: row["arn"],
@@ -239,7 +239,7 @@ def test_the_home_region_of_the_account_comes_from_the_configuration(day: Lived)
     (entry,) = runs(day, 8, MFA)
     (said,) = again(day, [{**entry, "config": ""}])
     assert not said.differs
-    assert Scope.parse(entry["account"]).region == ""
+    assert Scope.parse(entry["account"]).part == ""
 
 
 def test_what_is_installed_is_what_ships() -> None:

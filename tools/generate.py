@@ -128,7 +128,7 @@ def check_page(item: Registered) -> str:
             ("criteria", ", ".join(f"{criterion} ({CRITERIA[criterion]})" for criterion in check.criteria)),
             ("stage", check.stage),
             ("version", check.version),
-            ("runs", "in each enabled region" if check.regional else "once for the account"),
+            ("runs", f"once for each {check.per}"),
             ("source", f"[{path}](../../../{path})"),
         ],
     )
@@ -168,7 +168,7 @@ def check_index(found: Registry) -> str:
         lines += [f"## {heading}", ""]
         rows = []
         for check in items:
-            scope = "region" if check.regional else "account"
+            scope = check.per
             stage = check.stage if check.stage is not Stage.STABLE else ""
             rows.append((f"[{check.id}]({check.id}.md)", title_of(check), ", ".join(check.criteria), scope, stage))
         lines += [*table(("check", "what is true when all is well", "criteria", "scope", "stage"), rows), ""]

@@ -66,7 +66,7 @@ CHECK = LimitedCheck(
     family=Family.LOGGING,
     criteria=("CC7.2", "CC7.3"),
     permissions=("logs:DescribeLogGroups",),
-    regional=True,
+    per="region",
     see=(
         "aws-config:cw-loggroup-retention-period-check",
         "prowler:cloudwatch_log_group_retention_policy_specific_days_enabled",

@@ -41,7 +41,7 @@ CHECK = Check(
     family=Family.MFA,
     criteria=("CC6.1",),
     permissions=("iam:GenerateCredentialReport", "iam:GetCredentialReport"),
-    regional=False,
+    per="account",
     see=(
         "aws-config:mfa-enabled-for-iam-console-access",
         "cis-aws-3.0:1.10",

@@ -65,7 +65,7 @@ CHECK = Check(
         "iam:GetCredentialReport",
         "iam:ListVirtualMFADevices",
     ),
-    regional=False,
+    per="account",
     see=("aws-config:root-account-mfa-enabled", "cis-aws-3.0:1.5", "prowler:iam_root_mfa_enabled"),
     population=population,
     name=str,

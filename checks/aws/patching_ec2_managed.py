@@ -64,7 +64,7 @@ CHECK = Check(
     family=Family.PATCHING,
     criteria=("CC7.1",),
     permissions=("ec2:DescribeInstances", "ssm:DescribeInstanceInformation"),
-    regional=True,
+    per="region",
     see=(
         "aws-config:ec2-instance-managed-by-systems-manager",
         "prowler:ec2_instance_managed_by_ssm",

@@ -63,7 +63,7 @@ CHECK = Check(
         "ecr:DescribeRepositories",
         "ecr:GetRegistryScanningConfiguration",
     ),
-    regional=True,
+    per="region",
     see=("aws-config:ecr-private-image-scanning-enabled", "prowler:ecr_repositories_scan_images_on_push_enabled"),
     population=population,
     name=lambda repository: repository["repositoryArn"],

@@ -53,7 +53,7 @@ CHECK = LimitedCheck(
     family=Family.PATCHING,
     criteria=("CC7.1",),
     permissions=("eks:DescribeCluster", "eks:DescribeClusterVersions", "eks:ListClusters"),
-    regional=True,
+    per="region",
     see=(
         "aws-config:eks-cluster-supported-version",
         "prowler:eks_cluster_uses_a_supported_version",

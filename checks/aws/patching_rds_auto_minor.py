@@ -63,7 +63,7 @@ CHECK = Check(
     family=Family.PATCHING,
     criteria=("CC7.1",),
     permissions=("rds:DescribeDBClusters", "rds:DescribeDBInstances"),
-    regional=True,
+    per="region",
     see=(
         "aws-config:rds-automatic-minor-version-upgrade-enabled",
         "cis-aws-3.0:2.3.2",

@@ -78,7 +78,7 @@ CHECK = Check(
     family=Family.TLS,
     criteria=("CC6.7",),
     permissions=("cloudfront:GetVpcOrigin", "cloudfront:ListDistributions"),
-    regional=False,
+    per="account",
     see=(
         "aws-config:cloudfront-no-deprecated-ssl-protocols",
         "prowler:cloudfront_distributions_origin_traffic_encrypted",

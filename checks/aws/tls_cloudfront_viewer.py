@@ -54,7 +54,7 @@ CHECK = Check(
     family=Family.TLS,
     criteria=("CC6.6", "CC6.7"),
     permissions=("cloudfront:ListDistributions",),
-    regional=False,
+    per="account",
     see=(
         "aws-config:cloudfront-viewer-policy-https",
         "prowler:cloudfront_distributions_https_enabled",

@@ -77,7 +77,7 @@ CHECK = Check(
         "elasticloadbalancing:DescribeLoadBalancerPolicies",
         "elasticloadbalancing:DescribeLoadBalancers",
     ),
-    regional=True,
+    per="region",
     see=("aws-config:elb-tls-https-listeners-only", "prowler:elb_ssl_listeners", "prowler:elb_insecure_ssl_ciphers"),
     population=population,
     name=lambda balancer: str(balancer["DNSName"]),

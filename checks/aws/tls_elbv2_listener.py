@@ -85,7 +85,7 @@ CHECK = Check(
     permissions=tuple(
         f"elasticloadbalancing:Describe{what}" for what in ("Listeners", "LoadBalancers", "Rules", "SSLPolicies")
     ),
-    regional=True,
+    per="region",
     see=("aws-config:alb-http-to-https-redirection-check", "prowler:elbv2_insecure_ssl_ciphers"),
     population=population,
     name=lambda listener: str(listener["ListenerArn"]),

@@ -34,6 +34,8 @@ from botocore.parsers import ResponseParserError
 
 from collector import canonical
 from collector.clouds.aws_models import continuations, endpoint, lean_session, paging, partition_of, wire_name
+from collector.clouds.handle import Handle
+from collector.clouds.pace import Pace
 from collector.clouds.redact import redact
 from collector.clouds.transcript import REPLAYED_TOKEN, Answer, Kept, Question, Transcript
 from collector.errors import ConfigError, Denied, Disabled, Throttled, Unavailable, Unreadable
@@ -168,43 +170,6 @@ def credentials_for(*, profile: str = "", role_arn: str = "", external_id: str =
     extra = {"RoleSessionName": session_name} | ({"ExternalId": external_id} if external_id else {})
     fetcher = AssumeRoleCredentialFetcher(session.create_client, source, role_arn, extra_args=extra)
     return DeferredRefreshableCredentials(method="assume-role", refresh_using=fetcher.fetch_credentials)
-
-
-# --- pace: our own limiter, because a shared client's token bucket would be shared between accounts ---
-
-
-class Pace:
-    """Additive increase, multiplicative decrease of the calls per second of one account and service.
-
-    Unlimited until the provider throttles for the first time.
-    """
-
-    START_PER_SECOND = 20.0
-    LEAST_PER_SECOND = 0.5
-    STEP_PER_SECOND = 0.5
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._per_second = 0.0
-        self._next = 0.0
-
-    def wait(self, sleep: Callable[[float], None]) -> None:
-        with self._lock:
-            if not self._per_second:
-                return
-            now = time.monotonic()
-            self._next = max(now, self._next) + 1 / self._per_second
-            pause = self._next - now
-        sleep(pause)
-
-    def throttled(self) -> None:
-        with self._lock:
-            self._per_second = max(self.LEAST_PER_SECOND, (self._per_second or self.START_PER_SECOND * 2) / 2)
-
-    def answered(self) -> None:
-        with self._lock:
-            if self._per_second:
-                self._per_second += self.STEP_PER_SECOND
 
 
 # --- clients ---
@@ -442,7 +407,7 @@ def _no_network(service: str, operation: str, region: str, params: Mapping[str, 
     raise AssertionError(f"{service}.{operation} was put to a cloud while re-performing")
 
 
-class Account:
+class Account(Handle):
     """One AWS account in one region during one run. All questions go through the run's one transcript."""
 
     def __init__(
@@ -454,16 +419,15 @@ class Account:
         region: str = HOME_REGION,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        super().__init__(now, transcript)
         self.account = account
         self.region = region
-        self.now = now  # the run's one reference time, UTC
-        self.transcript = transcript
         self._put = put
         self._sleep = sleep
 
-    def in_region(self, region: str) -> Account:
+    def within(self, part: str) -> Account:
         """The same account and transcript, asked in another region."""
-        return Account(self.account, self.transcript, self.now, self._put, region, self._sleep)
+        return Account(self.account, self.transcript, self.now, self._put, part, self._sleep)
 
     @overload
     def call(
@@ -571,33 +535,13 @@ class Account:
             raise Denied(f"the credentials are for account {answer.get('Account')}, not {self.account}")
         return str(answer["Arn"])
 
-    def regions(self) -> list[str]:
+    def parts(self) -> list[str]:
         """The regions that are enabled for the account, by name."""
         found = self.each("ec2", "describe_regions", "Regions", AllRegions=False)
         names = sorted(str(region["RegionName"]) for region in found if region.get("RegionName"))
         if not names or len(names) != len(found):
             raise Unreadable("ec2.describe_regions does not name its regions")
         return names
-
-    def age_days(self, when: object) -> int:
-        """Whole days from an ISO 8601 time of an answer to the run's reference time; negative for the future.
-
-        Raises Unreadable for anything that is not a time.
-        """
-        return self._since(when) // 86_400
-
-    def age_hours(self, when: object) -> int:
-        """Whole hours from an ISO 8601 time of an answer to the run's reference time; negative for the future."""
-        return self._since(when) // 3_600
-
-    def _since(self, when: object) -> int:
-        try:
-            found = datetime.fromisoformat(str(when))
-        except ValueError:
-            raise Unreadable(f"not a time: {when!r}") from None
-        if found.tzinfo is None:
-            found = found.replace(tzinfo=UTC)  # AWS writes UTC; a few operations leave the zone out
-        return int((self.now - found).total_seconds() // 1)
 
     def arn(self, service: str, resource: str, *, region: str | None = None) -> str:
         """The full name of a resource of this account; ``region`` "" for services that are account-wide."""

@@ -6,34 +6,35 @@ A cloud's SDK is imported when the first account of that cloud is opened, so a u
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from collector.clouds.handle import Handle
+from collector.clouds.rest import Paces
 from collector.clouds.transcript import Transcript
 from collector.errors import ConfigError, Denied
 from collector.model import Scope
 
-if TYPE_CHECKING:
-    from collector.clouds.aws import Account, Clients
 
-
-class AwsSettings(Protocol):
-    """What the configuration says about one AWS account."""
+class AccountSettings(Protocol):
+    """What the configuration says about one account of any cloud; the rest of it only that cloud's opener reads."""
 
     @property
-    def account(self) -> str: ...
+    def scope(self) -> Scope:
+        """The account as a whole."""
+        ...
+
     @property
-    def profile(self) -> str: ...
+    def chosen(self) -> tuple[str, ...]:
+        """The parts that the operator named; empty for all that are discovered."""
+        ...
+
     @property
-    def role_arn(self) -> str: ...
-    @property
-    def external_id(self) -> str: ...
-    @property
-    def regions(self) -> Sequence[str]: ...
-    @property
-    def home_region(self) -> str: ...
+    def first(self) -> tuple[str, ...]:
+        """The parts that are known before anybody asked."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -53,38 +54,55 @@ class Directory:
         self._clock = clock
         self._limits = limits
         self._sleep = sleep
-        self._clients: Clients | None = None
-        self._credentials: dict[str, Any] = {}
+        self._clients: Any = None  # AWS: of all accounts
+        self._access: dict[Scope, Any] = {}  # credentials and connections of each account
+        self._paces = Paces()
         self._edges: list[Any] = []
 
-    def open(self, settings: AwsSettings, transcript: Transcript, reference: datetime) -> Account:
+    def open(self, settings: AccountSettings, transcript: Transcript, reference: datetime) -> Handle:
         """The handle for one run over one account. Raises Denied without credentials, ConfigError without the SDK."""
+        cloud = settings.scope.cloud
         try:
-            from collector.clouds import aws
+            return _OPENERS[cloud](self, settings, transcript, reference)
         except ImportError as error:
-            raise ConfigError("reading AWS needs boto3: pip install 'evidence-collector[aws]'") from error
+            words = f"reading {cloud} needs its SDK ({error.name}): pip install 'evidence-collector[{cloud}]'"
+            raise ConfigError(words) from error
+
+    def _aws(self, settings: Any, transcript: Transcript, reference: datetime) -> Handle:
+        from collector.clouds import aws
+
         if self._clients is None:
             self._clients = aws.Clients()
-        if settings.account not in self._credentials:
-            self._credentials[settings.account] = aws.credentials_for(
+        if settings.scope not in self._access:
+            self._access[settings.scope] = aws.credentials_for(
                 profile=settings.profile,
                 role_arn=settings.role_arn,
                 external_id=settings.external_id,
                 session_name="evidence-collector",
             )
-        edge = aws.Edge(
-            clients=self._clients,
-            account=settings.account,
-            credentials=self._credentials[settings.account],
-            clock=self._clock,
-            sleep=self._sleep,
-            patience_seconds=self._limits.patience_seconds,
-            deadline=time.monotonic() + self._limits.run_seconds,
+        edge = self._watched(
+            aws.Edge(
+                clients=self._clients,
+                account=settings.account,
+                credentials=self._access[settings.scope],
+                clock=self._clock,
+                sleep=self._sleep,
+                **self._times(),
+            )
         )
-        self._edges = [known for known in self._edges if known.deadline > time.monotonic()] + [edge]
         return aws.Account(
             settings.account, transcript, reference, edge.put, region=settings.home_region, sleep=self._sleep
         )
+
+    def _times(self) -> dict[str, Any]:
+        return {
+            "patience_seconds": self._limits.patience_seconds,
+            "deadline": time.monotonic() + self._limits.run_seconds,
+        }
+
+    def _watched(self, edge: Any) -> Any:
+        self._edges = [known for known in self._edges if known.deadline > time.monotonic()] + [edge]
+        return edge
 
     def stop(self) -> None:
         """Lets no further question leave: what is still asked is answered with "the run's time was used up"."""
@@ -92,13 +110,19 @@ class Directory:
             edge.deadline = 0.0
 
 
-def kept(scope: Scope, transcript: Transcript, reference: datetime) -> Any:
-    """The handle that answers from a kept transcript, without a network."""
-    if scope.cloud != "aws":
-        raise ConfigError(f"{scope}: this version re-performs AWS only")
-    from collector.clouds import aws
+_OPENERS: Mapping[str, Callable[[Directory, Any, Transcript, datetime], Handle]] = {
+    "aws": Directory._aws,
+}
 
-    return aws.Account(scope.account, transcript, reference, region=scope.region or aws.HOME_REGION)
+
+def kept(scope: Scope, transcript: Transcript, reference: datetime, settings: Mapping[str, Any]) -> Handle:
+    """The handle that answers from a kept transcript, offline; ``settings`` is the account's sealed record."""
+    if scope.cloud == "aws":
+        from collector.clouds import aws
+
+        home = settings.get("home_region", aws.HOME_REGION)
+        return aws.Account(scope.account, transcript, reference, region=home)
+    raise ConfigError(f"{scope}: this version re-performs no such cloud")
 
 
 def account_of(profile: str) -> str:

@@ -1,12 +1,16 @@
 """Asks a cloud each question once, keeps every answer, and knows who read which. Knows no cloud in particular.
 
-The same object is evidence (``log`` and ``bodies``), test fixture, and the means of reperformance: a transcript
+The same object is evidence (``log`` and ``body``), test fixture, and the means of reperformance: a transcript
 made by ``Transcript.kept`` answers the questions it was asked before, without a network, and refuses all others.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
 import threading
+import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -14,13 +18,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import IO, Any
 
 from collector import canonical, errors
 from collector.model import Exchange
 
 EXCHANGES_MAX = 200_000  # of one run; beyond it a run is refused rather than the memory filled
 ANSWER_BYTES_MAX = 64 * 1024 * 1024  # of one page
+MEMORY_BYTES_MAX = 64 * 1024 * 1024  # of all answers of a run; from there on they lie in a temporary file
+PARSED_BYTES_MAX = 16 * 1024 * 1024  # of the answers, as JSON, that stay parsed; the others are parsed again when read
 
 _FAMILY: dict[str, type[errors.CannotObserve]] = {
     kind.code: kind
@@ -73,15 +79,23 @@ class Kept:
     """An answer together with its exchange. ``raise_failure`` turns no answer into its error."""
 
     exchange: Exchange
-    body: Any
     token: Any
+    load: Callable[[str], Any]
+
+    @property
+    def body(self) -> Any:
+        """The kept answer, None when nothing came. Shared between its readers, who never change it."""
+        return self.load(self.exchange.body) if self.exchange.body else None
 
     def raise_failure(self) -> None:
         """Raises the error of our family that this exchange is, if it is one; the same words live and replayed."""
         if self.exchange.failure:
             page = f" page {self.exchange.page}" if self.exchange.page > 1 else ""
             what = f"{self.exchange.operation}{page} at {self.exchange.endpoint}"
-            raise _FAMILY[self.exchange.failure](f"{what}: {self.exchange.error or self.exchange.failure}")
+            words = f"{what}: {self.exchange.error or self.exchange.failure}"
+            body = self.body
+            remedy = body.get("Error", {}).get("Remedy") if isinstance(body, dict) else None
+            raise _FAMILY[self.exchange.failure](f"{words}; {remedy}" if remedy else words)
 
 
 _reader: ContextVar[list[str] | None] = ContextVar("reader", default=None)
@@ -104,9 +118,13 @@ class Transcript:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._answers: dict[str, Future[Kept]] = {}
+        self._bodies = _Bodies()
         self.log: list[Exchange] = []
-        self.bodies: dict[str, bytes] = {}
         self.replaying = False
+
+    def body(self, digest: str) -> bytes:
+        """The kept bytes behind a digest of the log. Raises KeyError."""
+        return self._bodies.raw(digest)
 
     def ask(self, question: Question, put: Callable[[Question], Answer], *, read: bool = True) -> Kept:
         """The answer to ``question``: put to the cloud by the first who asks, shared by all others.
@@ -162,9 +180,9 @@ class Transcript:
         )
         with self._lock:
             self.log.append(exchange)
-            if data:
-                self.bodies[exchange.body] = data
-        return Kept(exchange, answer.body, answer.token)
+        if data:
+            self._bodies.keep(exchange.body, data, answer.body)
+        return Kept(exchange, answer.token, self._bodies.parsed)
 
     def call_log(self) -> bytes:
         """The log as one blob of canonical JSON, ordered by start, ready to be sealed."""
@@ -180,12 +198,75 @@ class Transcript:
         for record in canonical.parse(call_log):
             exchange = exchange_from(record)
             question = Question(exchange.cloud, exchange.endpoint, exchange.operation, exchange.params, exchange.page)
-            value = canonical.parse(body(exchange.body)) if exchange.body else None
+            if exchange.body:
+                transcript._bodies.keep(exchange.body, body(exchange.body), None)
             future: Future[Kept] = Future()
-            future.set_result(Kept(exchange, value, None if exchange.last else REPLAYED_TOKEN))
+            future.set_result(Kept(exchange, None if exchange.last else REPLAYED_TOKEN, transcript._bodies.parsed))
             transcript._answers[question.id] = future
             transcript.log.append(exchange)
         return transcript
+
+
+class _Bodies:
+    """The kept bytes of a run by digest: in memory up to a limit, the others in an unnamed temporary file."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._memory: dict[str, bytes] = {}
+        self._memory_bytes = 0
+        self._file: IO[bytes] | None = None
+        self._places: dict[str, tuple[int, int]] = {}
+        self._parsed: OrderedDict[str, tuple[Any, int]] = OrderedDict()  # the latest read last
+        self._parsed_bytes = 0
+
+    def keep(self, digest: str, data: bytes, value: Any) -> None:
+        """Keeps bytes, once; ``value`` is what they say, where somebody parsed them already."""
+        with self._lock:
+            if digest in self._memory or digest in self._places:
+                return
+            if self._memory_bytes + len(data) <= MEMORY_BYTES_MAX:
+                self._memory[digest] = data
+                self._memory_bytes += len(data)
+            else:
+                self._spool(digest, data)
+            if value is not None:
+                self._remember(digest, value, len(data))
+
+    def _spool(self, digest: str, data: bytes) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as the run
+            weakref.finalize(self, self._file.close)
+        self._places[digest] = (self._file.seek(0, os.SEEK_END), len(data))
+        left = memoryview(data)
+        while left:
+            left = left[self._file.write(left) :]
+
+    def raw(self, digest: str) -> bytes:
+        with self._lock:
+            if digest in self._memory:
+                return self._memory[digest]
+            place, size = self._places[digest]
+            assert self._file is not None
+            return os.pread(self._file.fileno(), size, place)
+
+    def parsed(self, digest: str) -> Any:
+        with self._lock:
+            if digest in self._parsed:
+                self._parsed.move_to_end(digest)
+                return self._parsed[digest][0]
+        data = self.raw(digest)
+        value = canonical.parse(data)
+        with self._lock:
+            if digest not in self._parsed:
+                self._remember(digest, value, len(data))
+        return value
+
+    def _remember(self, digest: str, value: Any, size: int) -> None:
+        self._parsed[digest] = value, size
+        self._parsed_bytes += size
+        while self._parsed_bytes > PARSED_BYTES_MAX and len(self._parsed) > 1:
+            _, (_, freed) = self._parsed.popitem(last=False)
+            self._parsed_bytes -= freed
 
 
 REPLAYED_TOKEN = "the next page of a kept listing"  # stands for the token, which is not kept

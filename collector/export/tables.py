@@ -94,7 +94,7 @@ class Table:
 
 
 CHECK = Column("check", Form.ID, "The check's id.")
-SCOPE = Column("scope", Form.ID, "Account, and region where that matters.")
+SCOPE = Column("scope", Form.ID, "Account, and the part of it where that matters.")
 SUBJECT = Column("subject", Form.TEXT, "The cloud's own full name of it; empty where the whole scope is meant.")
 REASON = Column("reason", Form.TEXT, "Why, in words.")
 STATES = tuple(Column(state.value.replace("-", "_"), Form.WHOLE, f"Subjects found {state.value}.") for state in State)

@@ -142,7 +142,7 @@ def plan_fields(
     since: datetime,
     until: datetime,
     planned: Sequence[PlannedCheck],
-    regions: Sequence[str],
+    parts: Sequence[str],
     config: str,
 ) -> dict[str, Any]:
     """The fields of a ``plan`` entry: the slots due in ``[since, until)``, written before the first of them."""
@@ -150,7 +150,7 @@ def plan_fields(
         "account": str(account),
         "since": canonical.stamp(since),
         "until": canonical.stamp(until),
-        "regions": list(regions),
+        "parts": list(parts),
         "checks": [
             {
                 "check": item.check,

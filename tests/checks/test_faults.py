@@ -130,7 +130,7 @@ FAULTS: dict[str, Callable[[Answer], Answer]] = {
 
 def run_with(check: AnyCheck, put: Put) -> CheckRun:
     account = Account("123456789012", Transcript(), NOW, put, sleep=lambda _: None)
-    scope = Scope("aws", account.account, REGION if check.regional else "")
+    scope = Scope("aws", account.account, REGION if check.parted else "")
     (found,) = collect([Task(check, scope, account)], lambda: NOW)
     return found
 

@@ -17,8 +17,9 @@ from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, No
 import checks
 from collector import registry
 from collector.clouds import aws
-from collector.clouds.aws import Account, Clients, Edge, Pace
+from collector.clouds.aws import Account, Clients, Edge
 from collector.clouds.aws_models import READS, READS_BESIDES, lean_session
+from collector.clouds.pace import Pace
 from collector.clouds.transcript import Transcript, reading
 from collector.errors import Denied, NeverAsked, Throttled, Unavailable, Unreadable
 
@@ -81,6 +82,10 @@ def edge(**more: Any) -> Edge:
 
 def account(transcript: Transcript | None = None, put: Any = None, **more: Any) -> Account:
     return Account(ACCOUNT, transcript or Transcript(), NOW, put or edge(**more).put, sleep=lambda _: None)
+
+
+def bodies_of(transcript: Transcript) -> list[bytes]:
+    return [transcript.body(exchange.body) for exchange in transcript.log if exchange.body]
 
 
 def volumes(*ids: str, token: str = "") -> bytes:
@@ -169,7 +174,7 @@ def test_all_pages_are_read_each_an_exchange(wire: Wire) -> None:
     assert [volume["VolumeId"] for volume in found] == ["a", "b", "c"]
     assert [(e.page, e.last) for e in transcript.log] == [(1, False), (2, False), (3, True)]
     assert len(read) == 3
-    assert all(b"t1" not in body for body in transcript.bodies.values())
+    assert all(b"t1" not in body for body in bodies_of(transcript))
 
 
 def test_a_token_that_comes_back_is_no_answer_and_reperforms_so(wire: Wire) -> None:
@@ -177,7 +182,7 @@ def test_a_token_that_comes_back_is_no_answer_and_reperforms_so(wire: Wire) -> N
     transcript = Transcript()
     with pytest.raises(Unreadable, match="RepeatedToken"):
         account(transcript).each("ec2", "describe_volumes", "Volumes")
-    kept = Transcript.kept(transcript.call_log(), lambda digest: transcript.bodies[digest])
+    kept = Transcript.kept(transcript.call_log(), transcript.body)
     with pytest.raises(Unreadable, match="RepeatedToken"):
         Account(ACCOUNT, kept, NOW).each("ec2", "describe_volumes", "Volumes")
 
@@ -326,7 +331,7 @@ def test_a_kept_transcript_answers_what_was_asked_and_refuses_the_rest(wire: Wir
     wire.answers = lambda request, n: (200, volumes("a"))
     transcript = Transcript()
     account(transcript).each("ec2", "describe_volumes", "Volumes")
-    kept = Transcript.kept(transcript.call_log(), lambda digest: transcript.bodies[digest])
+    kept = Transcript.kept(transcript.call_log(), transcript.body)
     again = Account(ACCOUNT, kept, NOW)
     assert again.each("ec2", "describe_volumes", "Volumes") == [{"VolumeId": "a"}]
     with pytest.raises(NeverAsked):
@@ -358,7 +363,7 @@ def test_secrets_are_gone_before_the_digest(wire: Wire) -> None:
     transcript = Transcript()
     found = account(transcript).each("lambda", "list_functions", "Functions")
     assert found[0]["Environment"]["Variables"] == {"DB": "[redacted]"}
-    assert all(b"PLANTED" not in body for body in transcript.bodies.values())
+    assert all(b"PLANTED" not in body for body in bodies_of(transcript))
 
 
 def test_times_stay_as_they_came_and_ages_are_whole(wire: Wire) -> None:

@@ -1,0 +1,200 @@
+"""Puts questions to a cloud that speaks JSON over HTTPS: paced, retried within limits, every failure an answer.
+
+Azure and Google share this room; what differs between them (credentials, error bodies, where a listing goes on) is
+handed in. No SDK is imported here.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from collector import canonical
+from collector.clouds.pace import Pace
+from collector.clouds.redact import redact
+from collector.clouds.transcript import Answer
+from collector.errors import CannotObserve, Throttled, Unavailable, Unreadable
+
+CONNECT_SECONDS_MAX = 10
+READ_SECONDS_MAX = 60
+ATTEMPTS_MAX = 6  # of one question
+PATIENCE_SECONDS_MAX = 90  # for one question, all attempts and waiting together
+BACKOFF_SECONDS_MAX = 20
+RETRY_AFTER_SECONDS_MAX = 60  # a provider may ask for more; then the question is given up and says so
+RETRIED_FAILURES = frozenset((Throttled.code, Unavailable.code))
+
+
+@dataclass(frozen=True)
+class Call:
+    """One HTTP request. ``url`` is whole, without its query; ``lane`` names what shares a quota."""
+
+    method: str
+    url: str
+    query: Mapping[str, Any] = field(default_factory=dict)
+    body: Any = None
+    lane: str = ""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One HTTP response; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What an error response means: the code of our error family, the provider's code and words, what to do next."""
+
+    failure: str
+    code: str
+    message: str
+    remedy: str = ""
+
+
+class Rest:
+    """One way to speak to a cloud. Subclasses say how a call is sent and what the answers mean."""
+
+    def send(self, call: Call) -> Reply:
+        """The response to a call. Raises CannotObserve without credentials, OSError when nothing came back."""
+        raise NotImplementedError
+
+    def trouble(self, reply: Reply, body: Any) -> Trouble:
+        """What a response that is no success means; ``body`` is its JSON, None when it is none."""
+        raise NotImplementedError
+
+    def split(self, call: Call, body: dict[str, Any]) -> tuple[dict[str, Any], Any, str]:
+        """A successful body without its continuation token, the token (None at the end), and the body's own time."""
+        raise NotImplementedError
+
+    def request_id(self, headers: Mapping[str, str]) -> str:
+        """The provider's name of this exchange, by which its own logs can be searched; "" when it gave none."""
+        raise NotImplementedError
+
+    def allowance(self, headers: Mapping[str, str]) -> float:
+        """Seconds to wait before the next call of the same lane, as the provider's quota headers say; 0 for none."""
+        raise NotImplementedError
+
+
+class Paces:
+    """The paces of a process, by account and lane, and the moments before which a lane stays quiet."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._paces: dict[tuple[str, str], Pace] = {}
+        self._quiet_until: dict[tuple[str, str], float] = {}
+
+    def of(self, account: str, lane: str) -> Pace:
+        with self._lock:
+            return self._paces.setdefault((account, lane), Pace())
+
+    def hush(self, account: str, lane: str, seconds: float) -> None:
+        """Nobody calls in this lane for so long."""
+        with self._lock:
+            until = time.monotonic() + seconds
+            self._quiet_until[account, lane] = max(until, self._quiet_until.get((account, lane), 0.0))
+
+    def quiet(self, account: str, lane: str) -> float:
+        """Seconds that the lane must still be quiet."""
+        with self._lock:
+            return max(0.0, self._quiet_until.get((account, lane), 0.0) - time.monotonic())
+
+
+@dataclass
+class Edge:
+    """Puts the questions of one run over one account; no exception of the network passes."""
+
+    rest: Rest
+    account: str
+    paces: Paces
+    clock: Callable[[], datetime]
+    sleep: Callable[[float], None] = time.sleep
+    patience_seconds: float = PATIENCE_SECONDS_MAX
+    deadline: float = float("inf")  # of the whole run, on time.monotonic
+    chance: random.Random = field(default_factory=random.Random)
+
+    def put(self, call: Call) -> Answer:
+        started, begin = self.clock(), time.monotonic()
+        until = min(begin + self.patience_seconds, self.deadline)
+        pace = self.paces.of(self.account, call.lane)
+        attempt = 0
+        while True:
+            attempt += 1
+            while quiet := self.paces.quiet(self.account, call.lane):
+                if time.monotonic() + quiet >= self.deadline:
+                    break  # _once says that the run's time was used up
+                self.sleep(quiet)
+            pace.wait(self.sleep)
+            answer, retry_after = self._once(call)
+            if answer.failure == Throttled.code:
+                pace.throttled()
+            else:
+                pace.answered()
+            if answer.failure not in RETRIED_FAILURES or attempt >= ATTEMPTS_MAX:
+                break
+            pause = retry_after or self.chance.uniform(0, min(BACKOFF_SECONDS_MAX, 0.2 * 2**attempt))
+            if time.monotonic() + pause >= until:
+                break
+            if retry_after:
+                self.paces.hush(self.account, call.lane, retry_after)  # it speaks to all who share the quota
+            else:
+                self.sleep(pause)
+        taken = round((time.monotonic() - begin) * 1000)
+        return replace(answer, started=started, duration_ms=taken, attempts=attempt)
+
+    def _once(self, call: Call) -> tuple[Answer, float]:
+        now = self.clock()
+
+        def failed(trouble: Trouble, **more: Any) -> Answer:
+            error = {"Code": trouble.code, "Message": trouble.message}
+            if trouble.remedy:
+                error["Remedy"] = trouble.remedy
+            body = redact({"Error": error})
+            return Answer(body=body, started=now, duration_ms=0, failure=trouble.failure, error=trouble.code, **more)
+
+        if time.monotonic() >= self.deadline:
+            return failed(Trouble(Unavailable.code, "RunDeadline", "the run's time was used up"), status=0), 0
+        try:
+            reply = self.rest.send(call)
+        except CannotObserve as error:
+            return failed(Trouble(error.code, type(error).__name__, str(error)), status=0), 0
+        except OSError as error:
+            return failed(Trouble(Unavailable.code, type(error).__name__, "no answer in time"), status=0), 0
+        meta: dict[str, Any] = {
+            "status": reply.status,
+            "request_id": self.rest.request_id(reply.headers),
+            "date": reply.headers.get("date", ""),
+        }
+        try:
+            body = canonical.parse(reply.body)
+        except ValueError:
+            body = None
+        if not 200 <= reply.status < 300:
+            return failed(self.rest.trouble(reply, body), **meta), seconds(reply.headers.get("retry-after"))
+        if wait := self.rest.allowance(reply.headers):
+            self.paces.hush(self.account, call.lane, wait)
+        if not isinstance(body, dict):
+            words = "the answer is no JSON object"
+            return failed(Trouble(Unreadable.code, "NotAnObject", words), **meta), 0
+        rest, token, as_of = self.rest.split(call, body)
+        return Answer(body=redact(rest), started=now, duration_ms=0, token=token, as_of=as_of, **meta), 0
+
+
+def seconds(value: Any) -> float:
+    """A Retry-After header in seconds, within reason; 0 for none or one that cannot be read."""
+    try:
+        return max(0.0, min(float(value), RETRY_AFTER_SECONDS_MAX))
+    except (TypeError, ValueError):
+        return 0.0
+
+
+def host_of(url: str) -> str:
+    return urlsplit(url).netloc
