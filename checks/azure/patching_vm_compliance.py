@@ -97,7 +97,7 @@ CHECK = LimitedCheck(
     family=Family.PATCHING,
     criteria=("CC7.1",),
     permissions=(
-        "Microsoft.Compute/virtualMachines/patchAssessmentResults/*",  # a role cannot name .../read, but needs it
+        "Microsoft.Compute/virtualMachines/patchAssessmentResults/read",  # a role cannot name it, only .../*
         "Microsoft.Compute/virtualMachines/read",
         "Microsoft.HybridCompute/machines/patchAssessmentResults/read",
         "Microsoft.HybridCompute/machines/read",
