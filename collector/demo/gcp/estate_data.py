@@ -88,7 +88,7 @@ def _add_bucket(build: Builder, project: str, name: str, key: str) -> None:
         "projectNumber": int(PROJECTS[project]),
         "retentionPolicy": {},
         "selfLink": f"https://www.googleapis.com/storage/v1/b/{name}",
-        "softDeletePolicy": {"effectiveTime": build.ago(600), "retentionDurationSeconds": 604_800},
+        "softDeletePolicy": {"effectiveTime": build.ago(600), "retentionDurationSeconds": "604800"},
         "storageClass": "STANDARD",
         "timeCreated": build.ago(600),
         "updated": build.ago(100),
