@@ -17,6 +17,7 @@ UNITS = {
     "/Engineering/SRE": "03ph8a2z3acme03",
     "/Sales": "03ph8a2z4acme04",
 }
+OFF = "1970-01-01T00:00:00Z"  # the zero of a timestamp: how the API says that nothing is enforced
 PEOPLE = (
     "ada", "bela", "carlos", "dana", "emeka", "fatima", "goran", "hana", "ines", "jonas", "kemi", "lars", "mei",
     "nadia", "omar", "priya",
@@ -129,15 +130,13 @@ def _add_policies(build: Builder) -> None:
         ("/", "two_step_verification_enforcement_factor", {"allowedSignInFactorSet": "NO_TELEPHONY"}),
         ("/Engineering/SRE", "two_step_verification_enforcement_factor", {"allowedSignInFactorSet": "PASSKEY_ONLY"}),
         ("/Sales", "two_step_verification_enforcement", {"enforcedFrom": "@+30d"}),
-        ("/Contractors", "two_step_verification_enforcement", {}),
+        ("/Contractors", "two_step_verification_enforcement", {"enforcedFrom": OFF}),
         ("/", "password", {"allowedStrength": "STRONG", "minimumLength": 12, "allowReuse": False}),
     )
     for number, (unit, name, value) in enumerate(settings):
         # An administrator's policy stands before the system's, and a deeper unit's before a higher one's.
         _add_policy(build, unit, f"security.{name}", value, 100 + unit.count("/") + number / 100, "ADMIN")
-    _add_policy(
-        build, "/", "security.two_step_verification_enforcement", {"enforcedFrom": "1970-01-01T00:00:00Z"}, 1, "SYSTEM"
-    )
+    _add_policy(build, "/", "security.two_step_verification_enforcement", {"enforcedFrom": OFF}, 1, "SYSTEM")
     _add_policy(build, "/", "gmail.pop_access", {"enablePopAccess": False}, 101, "ADMIN")
 
 
