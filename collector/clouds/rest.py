@@ -32,7 +32,7 @@ RETRIED_FAILURES = frozenset((Throttled.code, Unavailable.code))
 
 @dataclass(frozen=True)
 class Call:
-    """One HTTP request. ``url`` is whole, without its query; ``lane`` names what shares a quota."""
+    """One HTTP request. ``query`` is added to ``url``; ``lane`` names what shares a quota."""
 
     method: str
     url: str
@@ -78,6 +78,10 @@ class Rest:
     def request_id(self, headers: Mapping[str, str]) -> str:
         """The provider's name of this exchange, by which its own logs can be searched; "" when it gave none."""
         raise NotImplementedError
+
+    def renew(self, call: Call) -> bool:
+        """After a 401: whether the next time is another token's, so that the call is worth one more attempt."""
+        return False
 
     def allowance(self, headers: Mapping[str, str]) -> float:
         """Seconds to wait before the next call of the same lane, as the provider's quota headers say; 0 for none."""
@@ -125,7 +129,7 @@ class Edge:
         started, begin = self.clock(), time.monotonic()
         until = min(begin + self.patience_seconds, self.deadline)
         pace = self.paces.of(self.account, call.lane)
-        attempt = 0
+        attempt, renewed = 0, False
         while True:
             attempt += 1
             while quiet := self.paces.quiet(self.account, call.lane):
@@ -138,6 +142,9 @@ class Edge:
                 pace.throttled()
             else:
                 pace.answered()
+            if answer.status == 401 and not renewed and self.rest.renew(call):
+                renewed = True  # a token that ran out on the way, or was taken back
+                continue
             if answer.failure not in RETRIED_FAILURES or attempt >= ATTEMPTS_MAX:
                 break
             pause = retry_after or self.chance.uniform(0, min(BACKOFF_SECONDS_MAX, 0.2 * 2**attempt))
@@ -165,7 +172,7 @@ class Edge:
         try:
             reply = self.rest.send(call)
         except CannotObserve as error:
-            return failed(Trouble(error.code, type(error).__name__, str(error)), status=0), 0
+            return failed(Trouble(error.code, type(error).__name__, "nothing was sent", str(error)), status=0), 0
         except OSError as error:
             return failed(Trouble(Unavailable.code, type(error).__name__, "no answer in time"), status=0), 0
         meta: dict[str, Any] = {
