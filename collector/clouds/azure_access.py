@@ -24,7 +24,9 @@ from azure.core.credentials import AccessTokenInfo, TokenRequestOptions
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
+    ServiceRequestError,
     ServiceRequestTimeoutError,
+    ServiceResponseError,
     ServiceResponseTimeoutError,
 )
 from azure.core.pipeline import PipelineRequest, PipelineResponse
@@ -64,6 +66,7 @@ CLOUDS = {
     "usgovernment": AzureClouds.AZURE_US_GOVERNMENT,
     "china": AzureClouds.AZURE_CHINA_CLOUD,
 }
+STATUS = re.compile(r"HTTP Error: (\d{3})")  # how MSAL writes an answer of Entra that is no OAuth error
 # What tells one sign-in from the next in Entra's words; the sentence before it is what a person needs.
 TRACES = re.compile(r"\s*(?:Trace ID|Correlation ID|Timestamp):.*", re.DOTALL)
 
@@ -200,15 +203,13 @@ class _Link:
 
     def __init__(self, credential: Any) -> None:
         self._credential = credential
-        self.trouble: Exception | None = None
+        self.trouble: AzureError | None = None
 
     def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:
         self.trouble = None
         try:
             found: AccessTokenInfo = self._credential.get_token_info(*scopes, options=options or {})
-        except CredentialUnavailableError:
-            raise
-        except Exception as error:
+        except AzureError as error:
             self.trouble = error
             raise
         return found
@@ -224,11 +225,13 @@ class _Chain:
     def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:
         try:
             return self._chain.get_token_info(*scopes, options=options)
-        except ClientAuthenticationError as error:
-            trouble = next((link.trouble for link in self._links if link.trouble is not None), None)
-            if isinstance(trouble, AzureError):
-                raise trouble from error
-            raise
+        except ClientAuthenticationError:
+            troubles = [link.trouble for link in self._links if link.trouble is not None]
+        for trouble in troubles:
+            if not isinstance(trouble, CredentialUnavailableError):
+                raise trouble  # it had what it takes to sign in: this is what there is to mend
+        tried = (str(trouble.message).partition("\n")[0].rstrip(".") for trouble in troubles)
+        raise ClientAuthenticationError(f"there is none ({'; '.join(tried)})")
 
 
 def _credential(settings: AzureSettings, secret: str, password: str, transport: Any) -> Any:
@@ -269,16 +272,23 @@ def _credential(settings: AzureSettings, secret: str, password: str, transport: 
     return _Chain(*links)
 
 
-def _no_answer(error: AzureError) -> CannotObserve | OSError:
-    """A failure to sign in as one of ours, a failure of the network as OSError."""
+def _no_answer(error: BaseException) -> CannotObserve | OSError:
+    """A failure to sign in as one of ours, a failure of the network as OSError.
+
+    azure-identity makes one ClientAuthenticationError of all that goes wrong; what really did is the cause of it.
+    """
     if isinstance(error, ServiceRequestTimeoutError | ServiceResponseTimeoutError):
         return TimeoutError(str(error))
     if not isinstance(error, ClientAuthenticationError):
         return ConnectionError(str(error))
-    status = (error.response.status_code if error.response is not None else None) or 0
+    if isinstance(error.__cause__, ServiceRequestError | ServiceResponseError):
+        return _no_answer(error.__cause__)
     words = TRACES.sub("", str(error.message)).strip()
+    status = (error.response.status_code if error.response is not None else None) or 0
+    if found := STATUS.search(words):
+        status = int(found[1])
     if status == 429:
         return Throttled("Entra asked to wait before signing in again; the next run tries again")
     if status >= 500:
         return Unavailable("Entra failed to sign the collector in; the next run tries again")
-    return Denied(f"no token from Entra: {words}; look at the tenant's credential in the configuration")
+    return Denied(f"no token of Entra: {words}; look at the tenant's credential in the configuration")
