@@ -173,13 +173,15 @@ class Tenant(Handle):
 
     def _require(self, subscription: str, action: str) -> None:
         """Raises CannotObserve unless Resource Graph shows all that ``action`` reads in the subscription."""
-        shown = self._seen().get(subscription.lower())
+        listed = self.each("/subscriptions", api=SUBSCRIPTIONS_API)
+        wanted = subscription.lower()
+        shown = next((item for item in listed if str(item.get("subscriptionId")).lower() == wanted), None)
         if shown is None:
             raise Denied(f"subscription {subscription} is not shown to the collector; assign its role there")
         if why := self._unfit(shown):
             raise Disabled(f"subscription {subscription} {why}; take it out of the configuration")
         _, containers = self._listing("microsoft.resources/subscriptions", "resourcecontainers")
-        if subscription.lower() not in containers.spans:
+        if wanted not in containers.spans:
             raise Unavailable(f"Resource Graph does not know subscription {subscription}; a new one takes some minutes")
         path = f"/subscriptions/{subscription}/providers/Microsoft.Authorization/permissions"
         if not any(_grants(permission, action) for permission in self.each(path, api=PERMISSIONS_API)):

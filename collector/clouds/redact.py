@@ -6,6 +6,7 @@ A redacted value becomes ``REDACTED``; its key stays, so that a reader sees that
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 REDACTED = "[redacted]"
@@ -14,50 +15,156 @@ REDACTED = "[redacted]"
 SECRET_MEMBERS = frozenset(
     name.lower()
     for name in (
+        "AccessKey",
+        "AccessToken",
+        "AdminPassword",
+        "AdministratorLoginPassword",
         "AuthToken",
+        "CallbackUrl",  # Logic Apps: who has it may start the flow
         "ClientSecret",
+        "CommandToExecute",  # VM extensions: commonly with a password
         "ConnectionString",
+        "CustomData",
         "HeaderValue",  # CloudFront origin custom headers: commonly a shared secret
+        "HttpTriggerUrl",
+        "InstrumentationKey",
         "MasterUserPassword",
         "Password",
+        "PrimaryConnectionString",
+        "PrimaryKey",
+        "PrimarySharedKey",
         "PrivateKey",
+        "RefreshToken",
+        "SasToken",
+        "SasUrl",
+        "SecondaryConnectionString",
+        "SecondaryKey",
+        "SecondarySharedKey",
+        "Secret",
         "SecretAccessKey",
         "SecretBinary",
         "SecretKey",
         "SecretString",
+        "ServiceUri",  # action groups of Azure: webhooks, commonly with a key in the address
         "SessionToken",
+        "SharedKey",
+        "StorageAccountAccessKey",
         "UserData",
+        "WebhookUrl",
     )
 )
 
-# Members that hold a map of names to values, of which only the names are kept.
-SECRET_MAPS = frozenset(name.lower() for name in ("Variables", "EnvironmentVariables", "EnvironmentOverrides"))
+# Members that are kept back whatever they hold: objects of secrets, and what of a person no check needs.
+HIDDEN_MEMBERS = frozenset(
+    name.lower()
+    for name in (
+        "BusinessPhones",
+        "FaxNumber",
+        "MobilePhone",
+        "PhoneNumber",
+        "Phones",
+        "ProtectedSettings",
+        "RecoveryPhone",
+    )
+)
+
+# Members that hold a map of names to values, or a list of objects with name and value: only the names are kept.
+SECRET_MAPS = frozenset(
+    name.lower() for name in ("AppSettings", "Env", "EnvironmentOverrides", "EnvironmentVariables", "Variables")
+)
 
 # Texts that are secrets wherever they stand.
 SECRET_TEXT = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
     r"|\b(?:postgres(?:ql)?|mysql|mongodb(?:\+srv)?|amqps?|rediss?)://[^\s:/@]*:[^\s@]+@"
-    r"|\bAccountKey=[A-Za-z0-9+/=]{20,}"
+    r"|\b(?:AccountKey|SharedAccessKey)=[A-Za-z0-9+/=]{20,}"
+    r"|\bsig=[A-Za-z0-9%+/=_-]{20,}"  # shared access signatures of Azure Storage and Logic Apps
     r"|\bgh[pousr]_[A-Za-z0-9]{30,}\b"
     r"|\bxox[abprs]-[A-Za-z0-9-]{10,}"
 )
 
 
+_PLAIN, _SECRET, _HIDDEN, _MAP = range(4)
+
+
 def redact(value: Any) -> Any:
     """A copy of an answer without its secrets. Shares what it did not have to change."""
     if isinstance(value, dict):
-        return {key: _member(key, member) for key, member in value.items()}
+        return _mapping(value)
     if isinstance(value, list):
-        return [redact(member) for member in value]
-    if isinstance(value, str) and SECRET_TEXT.search(value):
-        return REDACTED
+        return _list(value)
+    if isinstance(value, str):
+        return REDACTED if _is_secret(value) else value
     return value
 
 
-def _member(key: object, value: Any) -> Any:
+def _mapping(value: dict[Any, Any]) -> dict[Any, Any]:
+    """Written out, because a large answer has millions of members: few of them cost a second look."""
+    changed: dict[Any, Any] | None = None
+    for key, member in value.items():
+        rule = _rule(key)
+        if rule == _PLAIN:
+            if isinstance(member, str):
+                found: Any = REDACTED if _is_secret(member) else member
+            elif isinstance(member, dict):
+                found = _mapping(member)
+            elif isinstance(member, list):
+                found = _list(member)
+            else:
+                continue
+        else:
+            found = _ruled(rule, member)
+        if found is not member:
+            if changed is None:
+                changed = dict(value)
+            changed[key] = found
+    return value if changed is None else changed
+
+
+def _list(value: list[Any]) -> list[Any]:
+    found = [redact(member) for member in value]
+    return value if all(new is old for new, old in zip(found, value, strict=True)) else found
+
+
+@lru_cache(maxsize=8192)
+def _rule(key: object) -> int:
+    """What is done with the members of this name."""
     name = str(key).lower()
-    if name in SECRET_MEMBERS and isinstance(value, str | bytes) and value:
+    if name in SECRET_MEMBERS:
+        return _SECRET
+    if name in HIDDEN_MEMBERS:
+        return _HIDDEN
+    return _MAP if name in SECRET_MAPS else _PLAIN
+
+
+def _ruled(rule: int, value: Any) -> Any:
+    if rule == _SECRET and isinstance(value, str | bytes) and value:
         return REDACTED
-    if name in SECRET_MAPS and isinstance(value, dict):
+    if rule == _HIDDEN and value:
+        return REDACTED
+    if rule == _MAP and isinstance(value, dict):
         return dict.fromkeys(value, REDACTED)
+    if rule == _MAP and isinstance(value, list):
+        return [_nameless(member) for member in value]
     return redact(value)
+
+
+def _nameless(value: Any) -> Any:
+    """One of a list of names and values, without the value."""
+    if isinstance(value, dict):
+        return {
+            key: REDACTED if str(key).lower() == "value" and member else redact(member) for key, member in value.items()
+        }
+    return redact(value)
+
+
+def _is_secret(text: str) -> bool:
+    """Whether a secret is in a text. The expression is slow, and nearly no text holds what each of its parts needs."""
+    return (
+        "Key=" in text
+        or "sig=" in text
+        or "-----BEGIN" in text
+        or "gh" in text
+        or "xox" in text
+        or ("://" in text and "@" in text)
+    ) and SECRET_TEXT.search(text) is not None
