@@ -14,14 +14,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
 import urllib3
 from azure.core.pipeline.transport import RequestsTransport
+from azure.core.rest import HttpRequest
 
 from collector import canonical
 from collector.clouds import azure, azure_access
@@ -408,6 +410,44 @@ def test_a_national_cloud_has_hosts_and_an_authority_of_its_own(wire: Wire, clou
     assert {sent.host for sent in wire.sent} <= {hosts.arm, hosts.graph, hosts.authority, AUTHORITY}
     assert all(sent.host == hosts.authority for sent in signed_in)
     assert again(tenant, settings).parts() == [ONE, TWO]
+
+
+# --- the transport as it is used ---
+
+
+class Server(BaseHTTPRequestHandler):
+    seen: ClassVar[list[dict[str, str]]] = []
+
+    def do_GET(self) -> None:
+        self.seen.append({name.lower(): value for name, value in self.headers.items()})
+        self.send_response(302)
+        self.send_header("Location", "/elsewhere")
+        self.send_header("Set-Cookie", "session=1")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+def test_the_transport_follows_nothing_remembers_nothing_and_lets_no_netrc_speak(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    Server.seen.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        transport = azure_access._transport()
+        for _ in range(2):
+            url = f"http://127.0.0.1:{server.server_port}/x"
+            response = transport.send(HttpRequest("GET", url, headers={"Authorization": "Bearer token"}))
+            assert response.status_code == 302
+        transport.session.close()
+        server.shutdown()
+    assert [seen["authorization"] for seen in Server.seen] == ["Bearer token"] * 2
+    assert not any("cookie" in seen for seen in Server.seen)
 
 
 # --- tokens that are no longer good ---
