@@ -23,7 +23,7 @@ from collector.model import State
 
 ENTRY_POINTS = "collector.checks"
 ID = re.compile(r"(aws|azure|gcp)-[a-z0-9]+(-[a-z0-9]+)+")
-PERMISSION = re.compile(r"[A-Za-z0-9.-]+[:/][A-Za-z0-9.*/:-]+")
+PERMISSION = re.compile(r"[A-Za-z0-9.-]+[:/][A-Za-z0-9.*/:-]+|[a-z]+(\.[A-Za-z]+){2}")  # the last is GCP's
 
 
 @dataclass(frozen=True)
