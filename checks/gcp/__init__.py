@@ -1,1 +1,1 @@
-"""Checks of one AWS account."""
+"""Checks of one Google organization."""
