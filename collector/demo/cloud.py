@@ -14,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -33,15 +34,37 @@ COLLECTOR_KEY = "AKIAIOSFODNN7EXAMPLE"
 ADMIN_KEY = "AKIAI44QH8DHBEXAMPLE"
 SECRET_KEY = "simulated-not-a-secret"
 # What would lead a process elsewhere than to the simulated cloud.
-FOREIGN = ("AWS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE")
+FOREIGN = (
+    *("AWS_", "AZURE_", "IDENTITY_", "MSI_", "GOOGLE_", "GCE_", "CLOUDSDK_"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+)
+TENANT = "3f6c2a7e-9d41-4c0a-8a53-1b2d7e9f0a11"
+SUBSCRIPTIONS = ("8a1d5c0e-2b7f-4e39-9c64-0d3f5a7b9c01", "8a1d5c0e-2b7f-4e39-9c64-0d3f5a7b9c02")
+ORGANIZATION = "organizations/461203958147"
+PROJECTS = ("acme-prod", "acme-data", "acme-sandbox")
+WORKSPACE_ADMIN = "admin@acme.example"
 
 
 class CloudError(RuntimeError):
     """The simulated cloud did not start, or refused a control call."""
 
 
+class Bed:
+    """The control calls of one simulated cloud by name: ``cloud.gcp.edit(id=..., path=..., value=...)``.
+
+    They are the public methods of ``azure.bed.AzureBed`` and ``gcp.bed.GcpBed``, always with named arguments.
+    """
+
+    def __init__(self, control: Callable[..., Any], cloud: str) -> None:
+        self._control = control
+        self._cloud = cloud
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        return partial(self._control, f"{self._cloud}.{method}")
+
+
 class SimulatedCloud:
-    """One populated AWS account from construction, or from ``with``, until ``close``.
+    """One populated AWS account, Azure tenant and Google organization, from construction or ``with`` to ``close``.
 
     ``seed`` and ``scale`` choose the population (about 150 resources for 1, 2000 for 16), ``now`` where its clock
     begins. The clock then runs on in real time. Raises CloudError when it does not start in time.
@@ -52,6 +75,8 @@ class SimulatedCloud:
         self.regions = tuple(regions)
         self._folder = Path(tempfile.mkdtemp(prefix="simulated-cloud-"))
         self._clients: dict[tuple[str, str], Any] = {}
+        self.azure = Bed(self._control, "azure")
+        self.gcp = Bed(self._control, "gcp")
         begun = time.monotonic()
         command = [sys.executable, "-m", "collector.demo.serve", "--folder", str(self._folder)]
         command += ["--seed", str(seed), "--scale", str(scale), "--now", now.isoformat()]
@@ -86,13 +111,15 @@ class SimulatedCloud:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that lead any AWS SDK or tool here; nothing else is needed."""
+        """Variables that lead any SDK or tool of the three clouds here; nothing else is needed."""
         local = "127.0.0.1,localhost"
         return {
             "HTTPS_PROXY": self._ready["proxy"],
             "https_proxy": self._ready["proxy"],
             "NO_PROXY": local,
             "no_proxy": local,
+            **self._ready["environment"],
+            "REQUESTS_CA_BUNDLE": self._ready["bundle"],
             "AWS_CA_BUNDLE": self._ready["bundle"],
             "AWS_ACCESS_KEY_ID": COLLECTOR_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,

@@ -1,7 +1,7 @@
 """The process of a simulated cloud: ``python -m collector.demo.serve``. Ends when its standard input does.
 
-Two doors on loopback: the HTTPS proxy, which is the cloud, and a control door, which no cloud host name leads to. What
-stands behind the proxy is in ``aws.py`` and ``estate.py``; whoever wants one uses ``cloud.py``.
+Two doors on loopback: the HTTPS proxy, which is the clouds, and a control door, which no cloud host name leads to. What
+stands behind the proxy is in ``aws.py`` and ``estate.py``, and ``gcp``; whoever wants one uses ``cloud.py``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import gc
 import json
 import os
+import re
 import secrets
 import sys
 import threading
@@ -29,17 +30,24 @@ from moto.moto_api._internal.models import moto_api_backend
 from collector.demo.answers import ANSWERS
 from collector.demo.aws import HOSTS, Fault, Moto, TestBed, World, set_moto_clock, share_private_keys
 from collector.demo.estate import Estate
+from collector.demo.gcp.bed import GcpBed
 from collector.demo.proxy import LOOPBACK, Proxy, Request, Response
 
 CONTROL_BYTES_MAX = 16 * 1024 * 1024
 
 
 class Served:
-    """A populated account and what may be done to it from outside; each public method is a control call."""
+    """Populated clouds on one clock, and what may be done to them from outside.
+
+    Each public method is a control call that speaks of AWS; those of the beds are called "gcp.NAME" and the like.
+    """
 
     def __init__(self, seed: int, scale: int, now: datetime, regions: tuple[str, ...]) -> None:
         self._arguments = (seed, scale, now, regions)
         self._start()
+        self.beds = {"gcp": GcpBed(seed, scale, lambda: self.bed.world.now)}
+        self._hosts = {name: re.compile("|".join(bed.hosts)) for name, bed in self.beds.items()}
+        self.served_hosts = "|".join([HOSTS, *(pattern.pattern for pattern in self._hosts.values())])
 
     def _start(self) -> None:
         seed, scale, now, regions = self._arguments
@@ -50,6 +58,9 @@ class Served:
         self.bed = TestBed(world, ANSWERS)
 
     def __call__(self, request: Request) -> Response:
+        for name, pattern in self._hosts.items():
+            if pattern.fullmatch(request.host):
+                return self.beds[name].handle(request)
         return self.bed(request)
 
     def set_now(self, moment: str) -> None:
@@ -84,6 +95,8 @@ class Served:
     def reset(self) -> None:
         moto_api_backend.reset()  # all that moto holds, in all accounts
         self._start()
+        for bed in self.beds.values():
+            bed.reset()
 
 
 def control(served: Served, proxy: Proxy, token: str) -> ThreadingHTTPServer:
@@ -92,6 +105,10 @@ def control(served: Served, proxy: Proxy, token: str) -> ThreadingHTTPServer:
         name: getattr(served, name) for name in vars(Served) if not name.startswith("_")
     }
     methods["refused"] = lambda: list(proxy.refused)
+    for cloud, bed in served.beds.items():
+        for name in dir(bed):
+            if not name.startswith("_") and name != "handle" and callable(getattr(bed, name)):
+                methods[f"{cloud}.{name}"] = getattr(bed, name)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -136,10 +153,11 @@ def main(arguments: list[str]) -> None:
     served = Served(options.seed, options.scale, options.now, tuple(options.regions.split(",")))
     gc.enable()
     gc.freeze()
-    proxy = Proxy(HOSTS, served, options.folder)
+    proxy = Proxy(served.served_hosts, served, options.folder)
     token = secrets.token_hex(16)
     door = control(served, proxy, token)
     ready = {"proxy": proxy.url, "bundle": str(proxy.bundle), "control": door.server_port, "token": token}
+    ready["environment"] = {k: v for bed in served.beds.values() for k, v in bed.credentials(options.folder).items()}
     sys.stdout.write(json.dumps(ready) + "\n")
     sys.stdout.flush()
     sys.stdin.read()  # until whoever started us is gone

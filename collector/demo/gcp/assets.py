@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from collector.demo.gcp import errors
-from collector.demo.gcp.world import FOLDER, HISTORY_DAYS, ORGANIZATION, Ask, World, page_token, stamp, token_parts
+from collector.demo.gcp.world import FOLDER, HISTORY_DAYS, ORGANIZATION, Ask, World, page_token, token_parts
+from collector.demo.objects import stamp
 
 HOST = "cloudasset.googleapis.com"
 PAGE_DEFAULT = 100

@@ -24,7 +24,8 @@ from collector.demo.gcp import errors, metadata, services
 from collector.demo.gcp.errors import Refusal
 from collector.demo.gcp.estate import populate
 from collector.demo.gcp.oauth import CLOUD_PLATFORM, DELEGATED_HOSTS, Issuer
-from collector.demo.gcp.world import ADMINISTRATOR, HOME, PROJECTS, Ask, Principal, World, service_name, stamp
+from collector.demo.gcp.world import ADMINISTRATOR, HOME, PROJECTS, Ask, Principal, World, service_name
+from collector.demo.objects import stamp
 from collector.demo.proxy import Request, Reset, Response
 
 CALLS_MAX = 500_000  # older ones are dropped from the log
@@ -88,7 +89,7 @@ class GcpBed:
         """The organisation as it was at the start, with an empty log and no faults; key and tokens stay good."""
         seed, scale, clock = self._arguments
         with self._lock:
-            self.world = World(clock, seed)
+            self.world = World(clock, seed=seed)
             populate(self.world, scale)
             if self._issuer is None:
                 self._issuer = Issuer(self.world)

@@ -26,8 +26,8 @@ from collector.demo.gcp.world import (
     RUNNER,
     World,
     service_name,
-    stamp,
 )
+from collector.demo.objects import stamp
 
 MANAGER = "//cloudresourcemanager.googleapis.com"
 TOP = f"organizations/{ORGANIZATION}"

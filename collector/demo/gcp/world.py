@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import copy
 import json
-import re
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from collector.demo.gcp import errors
+from collector.demo.objects import Objects
 
 ORGANIZATION = "461203958147"
 FOLDER = "845720196331"
@@ -53,30 +52,7 @@ DELEGATED_SCOPES = frozenset(
         "https://www.googleapis.com/auth/cloud-identity.policies.readonly",
     )
 )
-# An age in a text that is answered: "@-3h" is three hours before the clock, "@last30d" the last whole thirty days,
-# "@next90d" the next, "@date-4d" a date. Whatever stays fresh by itself in reality is written so.
-MOVING = re.compile(r"@(date)?(?:([+-]\d+)([dhm])|(last|next)(\d+)d)")
 HISTORY_DAYS = 35
-
-
-def stamp(when: datetime) -> str:
-    """A time as Google's newer services write it."""
-    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-@dataclass
-class Item:
-    """One object: its kind ("compute.googleapis.com/Disk", "admin#directory#user") and what it was since when."""
-
-    kind: str
-    versions: list[tuple[datetime, dict[str, Any] | None]]
-
-    @property
-    def now(self) -> dict[str, Any] | None:
-        return self.versions[-1][1]
-
-    def at(self, moment: datetime) -> dict[str, Any] | None:
-        return next((body for since, body in reversed(self.versions) if since <= moment), None)
 
 
 @dataclass(frozen=True)
@@ -120,90 +96,19 @@ class Ask:
 
 
 @dataclass
-class World:
+class World(Objects):
     """All that answers look at. ``clock`` is simulated time; tokens live by the real one, as the SDKs count them."""
 
-    clock: Callable[[], datetime]
-    seed: int
+    seed: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
-    items: dict[str, Item] = field(default_factory=dict)
     lost: set[tuple[str, str]] = field(default_factory=set)  # (permission, project id or "" for everywhere)
     granted: set[str] = field(default_factory=set)
-    by_kind: dict[str, dict[str, None]] = field(default_factory=dict)
     used: dict[tuple[str, str], list[tuple[datetime, float]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.begun = self.clock()
         self.settings = {"page_size": 0, "list_assets_per_minute": 100, "token_seconds": 3599, **self.settings}
         self.granted = {*IAM_PERMISSIONS, *(f"workspace:{scope}" for scope in DELEGATED_SCOPES)}
-
-    # --- objects ---
-
-    def add(self, id: str, kind: str, body: dict[str, Any], since: datetime | None = None) -> None:
-        """Adds or replaces an object; one of the estate has been there for long."""
-        known = self.items.get(id)
-        version = (since or self.clock(), body)
-        if known is None:
-            self.items[id] = Item(kind, [version])
-            self.by_kind.setdefault(kind, {})[id] = None
-        else:
-            known.versions.append(version)
-
-    def remove(self, id: str) -> None:
-        self.require(id)
-        self.items[id].versions.append((self.clock(), None))
-
-    def require(self, id: str) -> dict[str, Any]:
-        """The object as it is stored. Raises LookupError, with names that are like it."""
-        item = self.items.get(id)
-        if item is None or item.now is None:
-            near = [name for name in self.items if id.rpartition("/")[2] in name][:3]
-            raise LookupError(f"no object {id!r}; there is {', '.join(near) or 'nothing like it'}")
-        return item.now
-
-    def find(self, id: str) -> dict[str, Any] | None:
-        """The object as it is answered now; None where there is none."""
-        item = self.items.get(id)
-        return None if item is None or item.now is None else self.fresh(item.now)
-
-    def each(self, kind: str, at: datetime | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The objects of a kind by name, as they are stored, now or at a moment."""
-        for id in sorted(self.by_kind.get(kind, ())):
-            item = self.items[id]
-            body = item.now if at is None else item.at(at)
-            if body is not None:
-                yield id, body
-
-    def edit(self, id: str, path: str, value: Any) -> None:
-        """Sets the member at a dotted path, numbers being places in lists; None takes it away."""
-        found = copy.deepcopy(self.require(id))
-        at: Any = found
-        *way, last = path.split(".")
-        for part in way:
-            at = at[int(part)] if isinstance(at, list) else at.setdefault(part, {})
-        if isinstance(at, list):
-            if value is None:
-                del at[int(last)]
-            else:
-                at[int(last)] = value
-        elif value is None:
-            at.pop(last, None)
-        else:
-            at[last] = value
-        if "updateTime" in found and path != "updateTime":
-            found["updateTime"] = stamp(self.clock())
-        self.items[id].versions.append((self.clock(), found))
-
-    def fresh(self, value: Any, now: datetime | None = None) -> Any:
-        """A copy in which moving times stand as they are now."""
-        now = now or self.clock()
-        if isinstance(value, dict):
-            return {key: self.fresh(member, now) for key, member in value.items()}
-        if isinstance(value, list):
-            return [self.fresh(member, now) for member in value]
-        if isinstance(value, str) and value.startswith("@") and (found := MOVING.fullmatch(value)):
-            return _moment(found, now)
-        return value
 
     # --- rights ---
 
@@ -298,14 +203,3 @@ def token_parts(token: str, question: str) -> list[Any]:
 
 def token_start(token: str, question: str) -> int:
     return int(token_parts(token, question)[0])
-
-
-def _moment(found: re.Match[str], now: datetime) -> str:
-    date, amount, unit, turn, period = found.groups()
-    if turn:
-        length = timedelta(days=int(period))
-        past = (now - datetime(2020, 1, 1, 5, tzinfo=UTC)) % length
-        when = now - past + (length if turn == "next" else timedelta())
-    else:
-        when = now + timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[unit]: int(amount)})
-    return f"{when.astimezone(UTC):%Y-%m-%d}" if date else stamp(when)

@@ -1,0 +1,1 @@
+"""A simulated Entra tenant with Azure subscriptions, on Microsoft's wire."""
