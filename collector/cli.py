@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from collector import __version__, canonical, daemon, errors, logs, policy
+from collector import __version__, canonical, daemon, errors, logs
 from collector import config as config_file
 from collector.check import doc_of, limits_record, section_of, title_of
 from collector.clouds import directory as clouds
@@ -30,6 +30,7 @@ from collector.ledger.entry import Draft, Kind
 from collector.ledger.store import Ledger
 from collector.model import PART_WORDS, CheckRun, Scope, State
 from collector.operation import Sealed
+from collector.policy import aws, azure, gcp
 from collector.registry import Registry
 from collector.window.findings import Finding
 from collector.window.slots import Slot, SlotState
@@ -48,10 +49,17 @@ class Exit(IntEnum):
     BROKEN = 4  # evidence does not verify
 
 
+class Form(StrEnum):
+    """How a policy is written."""
+
+    NATIVE = "native"
+    TERRAFORM = "terraform"
+
+
 app = typer.Typer(
     name="collector",
-    help="Asks AWS how your controls really are, keeps the answers as dated, tamper-evident evidence, and proves for "
-    "any observation window where the controls operated, where they did not, and where nobody looked.",
+    help="Asks AWS, Azure and GCP how your controls really are, keeps the answers as dated, tamper-evident evidence, "
+    "and proves for any observation window where the controls operated, where they did not, and where nobody looked.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -235,7 +243,7 @@ def preflight(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False
         for row in blind:
             table.add_row(row["check"], row["scope"], row["blind"], ", ".join(row["permissions"]))
         out.print(table)
-        out.print("Grant what is missing: collector policy aws prints the least-privilege policy.")
+        out.print("Grant what is missing: collector policy aws|azure|gcp prints the least rights.")
     else:
         out.print(f"All {len(rows)} check runs can see their whole population.")
     raise typer.Exit(Exit.BLIND if blind else Exit.FINE)
@@ -254,12 +262,16 @@ def _preflight_row(registry: Registry, run: CheckRun) -> dict[str, Any]:
 
 @app.command("policy")
 def policy_command(
-    cloud: Annotated[str, typer.Argument(help="aws (azure and gcp come with those clouds).")],
+    cloud: Annotated[str, typer.Argument(help="aws, azure or gcp.")],
     config: ConfigOption = DEFAULT_CONFIG,
+    form: Annotated[
+        Form,
+        typer.Option("--format", help="native: IAM policy (aws), ARM template (azure), role file of gcloud (gcp)."),
+    ] = Form.NATIVE,
 ) -> None:
-    """Print the least-privilege policy for exactly the checks that are enabled (all, without a configuration)."""
-    if cloud != "aws":
-        raise errors.ConfigError(f"no policy for {cloud!r} in this version; known: aws")
+    """Print the least rights for exactly the checks that are enabled (all, without a configuration)."""
+    if cloud not in PART_WORDS:
+        raise errors.ConfigError(f"no policy for {cloud!r}; known: {', '.join(PART_WORDS)}")
     if config.exists():
         settings = _settings(config)
         registry = daemon.load_registry(settings)
@@ -267,7 +279,19 @@ def policy_command(
     else:
         registry = daemon.shipped()
         enabled = tuple(item.check.id for item in registry)
-    _print_json(policy.aws_policy([registry[id].check for id in enabled if registry[id].check.cloud == cloud]))
+    checks = [registry[id].check for id in enabled if registry[id].check.cloud == cloud]
+    if cloud == "aws":
+        if form is Form.TERRAFORM:
+            raise errors.ConfigError("the IAM policy is JSON, which Terraform's aws_iam_policy takes as it is")
+        _print_json(aws.policy(checks))
+    elif form is Form.TERRAFORM:
+        sys.stdout.write(azure.terraform(checks) if cloud == "azure" else gcp.terraform(checks))
+    elif cloud == "azure":
+        _print_json(azure.template(checks))
+        err.print("An administrator also consents to these application permissions of Microsoft Graph:", markup=False)
+        err.print(", ".join(azure.graph_permissions(checks)) or "none", markup=False)
+    else:
+        sys.stdout.write(gcp.role(checks))
 
 
 # --- observing ---

@@ -97,9 +97,7 @@ def _criteria(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def _scope(value: str) -> str:
     if not re.fullmatch(r"(aws|azure|gcp)/[^/\s]+(/[^/\s]+)?", value):
-        raise ValueError(
-            f'{value!r} is no scope; write "aws/123456789012", "aws/123456789012/eu-west-1", "azure/TENANT/SUBSCRIPTION" or the like'
-        )
+        raise ValueError(f'{value!r} is no scope; write "aws/123456789012", "aws/123456789012/eu-west-1" or the like')
     return value
 
 
@@ -207,8 +205,8 @@ class AzureTenant(Table):
         "cli",
     ] = Field(
         default="",
-        description="How the collector signs in. Empty: the first that works of environment, workload identity, managed "
-        "identity and the Azure CLI.",
+        description="How the collector signs in. Empty: the first that works of environment, workload identity, "
+        "managed identity and the Azure CLI.",
     )
     client_id: Annotated[str, matching(rf"|{GUID}", "must be the application's (client) id, a GUID")] = Field(
         default="", description="Application id, or the id of a user-assigned managed identity."

@@ -308,8 +308,10 @@ class Operation:
                     batch.blob(transcript.body(exchange.body), like=f"answer {question_id(exchange)}")
             digest = batch.blob(calls, like=f"calls {scope}")
             standing = batch.projection.open_alerts()
+            opened = _opened(standing)
             for run in runs:
-                entry, raised = self._seal_one(batch, scope, slot, reference, principal, digest, run, standing)
+                already = opened.get((run.check, str(run.scope)), {})
+                entry, raised = self._seal_one(batch, scope, slot, reference, principal, digest, run, already, standing)
                 entries.append(entry)
                 alerts += raised
             alerts += self._resolve_missed(batch, scope, standing)
@@ -331,6 +333,7 @@ class Operation:
         principal: str,
         calls: str,
         run: CheckRun,
+        opened: Mapping[tuple[Cause, str], Opened],
         standing: Mapping[str, Entry],
     ) -> tuple[Entry, int]:
         known = self.registry[run.check]
@@ -359,7 +362,7 @@ class Operation:
                 ),
             )
         )
-        found = drifts(run, entry.seq, previous.seq if previous else None, _opened(standing, run.check, name), good)
+        found = drifts(run, entry.seq, previous.seq if previous else None, opened, good)
         now = self.clock()
         for drift in found:
             self._alert(batch, drift, now, standing)
@@ -419,15 +422,14 @@ def _refused(check: str, scope: Scope, started: datetime, finished: datetime, er
     )
 
 
-def _opened(standing: Mapping[str, Entry], check: str, scope: str) -> dict[tuple[Cause, str], Opened]:
-    """What stands open for one check over one scope, as drift wants to know it."""
-    return {
-        (Cause(e.data["cause"]), e.data["subject"]): Opened(
-            canonical.moment(e.data["since"]), e.data["last_good"], e.data["first_bad"]
-        )
-        for e in standing.values()
-        if e.data["check"] == check and e.data["scope"] == scope
-    }
+def _opened(standing: Mapping[str, Entry]) -> dict[tuple[str, str], dict[tuple[Cause, str], Opened]]:
+    """What stands open for each check over each scope, as drift wants to know it."""
+    found: dict[tuple[str, str], dict[tuple[Cause, str], Opened]] = {}
+    for entry in standing.values():
+        data = entry.data
+        opened = Opened(canonical.moment(data["since"]), data["last_good"], data["first_bad"])
+        found.setdefault((data["check"], data["scope"]), {})[Cause(data["cause"]), data["subject"]] = opened
+    return found
 
 
 def _stretches(scope: Scope, lost: Sequence[Due], reason: str) -> Iterable[Gap]:

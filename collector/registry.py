@@ -19,7 +19,7 @@ from collector.check import AnyCheck, Check, Example, LimitedCheck, doc_of, modu
 from collector.collect import facts_record
 from collector.criteria import CRITERIA
 from collector.errors import BadCheck
-from collector.model import State
+from collector.model import ACCOUNT_WORDS, PART_WORDS, State
 
 ENTRY_POINTS = "collector.checks"
 ID = re.compile(r"(aws|azure|gcp)-[a-z0-9]+(-[a-z0-9]+)+")
@@ -123,6 +123,8 @@ def complaints(check: AnyCheck) -> Iterator[str]:
     """Everything that is wrong with a check, one sentence each; nothing when it keeps the contract."""
     if not ID.fullmatch(check.id):
         yield "an id is the cloud and lower-case words joined by hyphens: aws-iam-user-mfa"
+    elif check.per not in (words := (ACCOUNT_WORDS[check.cloud], PART_WORDS[check.cloud])):
+        yield f"per is {check.per!r}; it runs once for each {' or '.join(words)}"
     title = title_of(check)
     if not title.endswith(".") or len(title) > 100:
         yield "the docstring begins with one sentence of at most 100 characters that says what is true when all is well"

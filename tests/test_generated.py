@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import checks
-from collector import policy, registry
+from collector import registry
+from collector.policy import aws as policy
 from collector.registry import Registered, Registry
 from tools import generate
 
@@ -124,11 +125,16 @@ def test_the_template_and_the_policies_allow_the_same() -> None:
         for statement in json.loads(files[path])["Statement"]
         for action in statement["Action"]
     ]
-    assert sorted(listed) == sorted(in_json) == policy.aws_actions(generate.running(FOUND))
+    assert sorted(listed) == sorted(in_json) == policy.actions(generate.running(FOUND))
 
 
 def test_a_registry_without_checks_still_gives_a_role() -> None:
     files = generate.expected(Registry([]))
     of_checks = {path for path in files if path.startswith(("docs/reference/checks", "deploy"))}
-    assert of_checks == {"docs/reference/checks/README.md", "deploy/aws/policy.json", "deploy/aws/role.yaml"}
+    assert of_checks == {
+        *("docs/reference/checks/README.md", "deploy/aws/policy.json", "deploy/aws/role.yaml"),
+        *("deploy/azure/role.json", "deploy/azure/role.tf", "deploy/gcp/role.yaml", "deploy/gcp/role.tf"),
+    }
+    assert "Microsoft.ResourceGraph/resources/read" in files["deploy/azure/role.json"]
+    assert "cloudasset.assets.listResource" in files["deploy/gcp/role.yaml"]
     assert "ec2:DescribeRegions" in files["deploy/aws/policy.json"]

@@ -13,6 +13,7 @@ from typing import Any
 from collector.check import (
     Check,
     Family,
+    Stage,
     absent_means,
     bad,
     boolean,
@@ -84,6 +85,7 @@ CHECK = Check(
         "Microsoft.ContainerService/managedClusters/read",
     ),
     per="subscription",
+    stage=Stage.PREVIEW,  # no simulated tenant and no real one has shown it anything yet
     population=population,
     name=lambda cluster: str(cluster["id"]),
     observe=observe,

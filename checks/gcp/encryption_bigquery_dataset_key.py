@@ -13,6 +13,7 @@ from typing import Any
 from collector.check import (
     Check,
     Family,
+    Stage,
     absent_means,
     bad,
     field,
@@ -61,6 +62,7 @@ def evaluate(dataset: Dataset) -> Verdict:
 
 CHECK = Check(
     id="gcp-bigquery-dataset-key",
+    stage=Stage.PREVIEW,
     family=Family.ENCRYPTION,
     criteria=("CC6.1",),
     permissions=("cloudasset.assets.listResource",),

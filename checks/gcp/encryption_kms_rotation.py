@@ -14,6 +14,7 @@ from typing import Any
 from collector.check import (
     Family,
     LimitedCheck,
+    Stage,
     absent_means,
     bad,
     boolean,
@@ -96,6 +97,7 @@ def evaluate(key: Key, limits: Limits) -> Verdict:
 
 CHECK = LimitedCheck(
     id="gcp-kms-rotation",
+    stage=Stage.PREVIEW,
     family=Family.ENCRYPTION,
     criteria=("CC6.1",),
     permissions=("cloudasset.assets.listResource",),

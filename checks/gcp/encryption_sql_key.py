@@ -13,6 +13,7 @@ from typing import Any
 from collector.check import (
     Check,
     Family,
+    Stage,
     absent_means,
     bad,
     field,
@@ -62,6 +63,7 @@ def evaluate(instance: Instance) -> Verdict:
 
 CHECK = Check(
     id="gcp-sql-key",
+    stage=Stage.PREVIEW,
     family=Family.ENCRYPTION,
     criteria=("CC6.1",),
     permissions=("cloudasset.assets.listResource",),

@@ -13,6 +13,7 @@ from typing import Any
 from collector.check import (
     Family,
     LimitedCheck,
+    Stage,
     absent_means,
     bad,
     boolean,
@@ -76,6 +77,7 @@ def evaluate(bucket: Bucket, limits: Limits) -> Verdict:
 
 CHECK = LimitedCheck(
     id="gcp-log-bucket-retention",
+    stage=Stage.PREVIEW,
     family=Family.LOGGING,
     criteria=("CC7.2", "CC7.3"),
     permissions=("cloudasset.assets.listResource",),

@@ -10,7 +10,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import Check, Family, bad, boolean, field, good, not_applicable, not_satisfied, outside, satisfied
+from collector.check import (
+    Check,
+    Family,
+    Stage,
+    bad,
+    boolean,
+    field,
+    good,
+    not_applicable,
+    not_satisfied,
+    outside,
+    satisfied,
+)
 from collector.clouds.gcp import Organization
 from collector.model import Verdict
 
@@ -45,6 +57,7 @@ def evaluate(user: User) -> Verdict:
 
 CHECK = Check(
     id="gcp-user-2sv-enrolled",
+    stage=Stage.PREVIEW,
     family=Family.MFA,
     criteria=("CC6.1",),
     permissions=(

@@ -13,6 +13,7 @@ from typing import Any
 from collector.check import (
     Check,
     Family,
+    Stage,
     absent_means,
     bad,
     field,
@@ -96,6 +97,7 @@ def evaluate(repository: Repository) -> Verdict:
 
 CHECK = Check(
     id="gcp-container-scanning",
+    stage=Stage.PREVIEW,
     family=Family.PATCHING,
     criteria=("CC7.1",),
     permissions=("cloudasset.assets.listResource",),

@@ -13,6 +13,7 @@ from typing import Any
 from collector.check import (
     Check,
     Family,
+    Stage,
     absent_means,
     bad,
     boolean,
@@ -70,6 +71,7 @@ def evaluate(pool: Pool) -> Verdict:
 
 CHECK = Check(
     id="gcp-gke-node-auto-upgrade",
+    stage=Stage.PREVIEW,
     family=Family.PATCHING,
     criteria=("CC7.1",),
     permissions=("cloudasset.assets.listResource",),

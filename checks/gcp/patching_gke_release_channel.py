@@ -13,6 +13,7 @@ from typing import Any
 from collector.check import (
     Check,
     Family,
+    Stage,
     absent_means,
     bad,
     boolean,
@@ -59,6 +60,7 @@ def evaluate(cluster: Cluster) -> Verdict:
 
 CHECK = Check(
     id="gcp-gke-release-channel",
+    stage=Stage.PREVIEW,
     family=Family.PATCHING,
     criteria=("CC7.1",),
     permissions=("cloudasset.assets.listResource",),

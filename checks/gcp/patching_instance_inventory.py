@@ -15,6 +15,7 @@ from typing import Any
 from collector.check import (
     Family,
     LimitedCheck,
+    Stage,
     bad,
     field,
     good,
@@ -72,6 +73,7 @@ def evaluate(machine: Machine, limits: Limits) -> Verdict:
 
 CHECK = LimitedCheck(
     id="gcp-instance-os-inventory",
+    stage=Stage.PREVIEW,
     family=Family.PATCHING,
     criteria=("CC7.1",),
     permissions=(

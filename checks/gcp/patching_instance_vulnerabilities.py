@@ -13,6 +13,7 @@ from typing import Any
 from collector.check import (
     Family,
     LimitedCheck,
+    Stage,
     absent_means,
     bad,
     field,
@@ -95,6 +96,7 @@ def evaluate(machine: Machine, limits: Limits) -> Verdict:
 
 CHECK = LimitedCheck(
     id="gcp-instance-vulnerabilities",
+    stage=Stage.PREVIEW,
     family=Family.PATCHING,
     criteria=("CC7.1",),
     permissions=(

@@ -13,6 +13,7 @@ from typing import Any
 from collector.check import (
     Family,
     LimitedCheck,
+    Stage,
     absent_means,
     bad,
     field,
@@ -88,6 +89,7 @@ def evaluate(certificate: Certificate, limits: Limits) -> Verdict:
 
 CHECK = LimitedCheck(
     id="gcp-certificate-expiry",
+    stage=Stage.PREVIEW,
     family=Family.TLS,
     criteria=("CC6.7",),
     permissions=("cloudasset.assets.listResource",),

@@ -115,7 +115,7 @@ def warmed() -> aws.Clients:
     """Clients that every child inherits: reading botocore's models takes longer than most of these lives."""
     clients = aws.Clients()
     for item in daemon.shipped():
-        for permission in item.check.permissions:
+        for permission in item.check.permissions if item.check.cloud == "aws" else ():
             service = SERVICES.get(permission.partition(":")[0], permission.partition(":")[0])
             for region in ("us-east-1", "eu-west-1"):
                 clients.client(service, region)

@@ -15,7 +15,7 @@ STAGING = "8a1d5c0e-2b7f-4e39-9c64-0d3f5a7b9c02"
 ANALYTICS = "8a1d5c0e-2b7f-4e39-9c64-0d3f5a7b9c03"  # is not there at the start; the story lets it appear
 MANAGEMENT_GROUP = "acme"
 # The collector's application registration, its service principal, and the secret of the tests.
-CLIENT = "5d0f3b1a-7c24-4f6e-9b80-2e6a4c8d1f22"
+CLIENT = "5d0b7c9e-4f1a-4b6d-8e23-6a9c1f2d3b40"
 PRINCIPAL = "c7e19b54-60d3-4a8f-b1c2-9f3e5d7a8b33"
 SECRET = "simulated-not-a-secret"
 

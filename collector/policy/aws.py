@@ -1,4 +1,4 @@
-"""Makes the least-privilege AWS policies and the trust policy from what the checks declare. Asks no cloud anything."""
+"""The IAM policies and the trust policy of AWS, from what the checks declare."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PRINCIPAL = re.compile(r"arn:aws(-cn|-us-gov)?:iam::[0-9]{12}:(root|(role|user)/
 EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII)  # IAM's own rule for sts:ExternalId
 
 
-def aws_actions(checks: Iterable[AnyCheck]) -> list[str]:
+def actions(checks: Iterable[AnyCheck]) -> list[str]:
     """The IAM actions that the AWS checks among ``checks`` and the collector need, sorted, each once.
 
     Raises ConfigError for a declared permission that is no plain action; a wildcard is never passed on.
@@ -38,16 +38,16 @@ def aws_actions(checks: Iterable[AnyCheck]) -> list[str]:
     return sorted(found)
 
 
-def aws_policy(checks: Iterable[AnyCheck]) -> dict[str, Any]:
+def policy(checks: Iterable[AnyCheck]) -> dict[str, Any]:
     """One IAM policy document that allows exactly those actions: one statement a service, sorted."""
-    return _document(aws_actions(checks))
+    return _document(actions(checks))
 
 
-def aws_policies(checks: Iterable[AnyCheck]) -> list[dict[str, Any]]:
+def policies(checks: Iterable[AnyCheck]) -> list[dict[str, Any]]:
     """The same in as many documents as IAM's size limit makes necessary, services in order. Never empty."""
     documents: list[dict[str, Any]] = []
     taken: list[str] = []
-    for action in aws_actions(checks):
+    for action in actions(checks):
         if taken and size(_document([*taken, action])) > CHARACTERS_MAX:
             documents.append(_document(taken))
             taken = []
@@ -55,7 +55,7 @@ def aws_policies(checks: Iterable[AnyCheck]) -> list[dict[str, Any]]:
     return [*documents, _document(taken)]
 
 
-def aws_trust_policy(principal: str, external_id: str) -> dict[str, Any]:
+def trust_policy(principal: str, external_id: str) -> dict[str, Any]:
     """Who may take the role: one principal, and only with the external id (the confused-deputy guard).
 
     Raises ConfigError when either is not what IAM accepts, or when the principal is everybody.
@@ -91,14 +91,14 @@ def sid(service: str) -> str:
     return "Read" + "".join(part.capitalize() for part in service.split("-"))
 
 
-def _document(actions: Iterable[str]) -> dict[str, Any]:
+def _document(named: Iterable[str]) -> dict[str, Any]:
     services: defaultdict[str, list[str]] = defaultdict(list)
-    for action in actions:
+    for action in named:
         services[action.partition(":")[0]].append(action)
     return {
         "Version": VERSION,
         "Statement": [
-            {"Sid": sid(service), "Effect": "Allow", "Action": sorted(actions), "Resource": "*"}
-            for service, actions in sorted(services.items())
+            {"Sid": sid(service), "Effect": "Allow", "Action": sorted(named), "Resource": "*"}
+            for service, named in sorted(services.items())
         ],
     }
