@@ -1,7 +1,7 @@
 """The process of a simulated cloud: ``python -m collector.demo.serve``. Ends when its standard input does.
 
 Two doors on loopback: the HTTPS proxy, which is the clouds, and a control door, which no cloud host name leads to. What
-stands behind the proxy is in ``aws.py`` and ``estate.py``, and ``gcp``; whoever wants one uses ``cloud.py``.
+stands behind the proxy is in ``aws.py`` and ``estate.py``, ``azure`` and ``gcp``; whoever wants one uses ``cloud.py``.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from moto.moto_api._internal.models import moto_api_backend
 
 from collector.demo.answers import ANSWERS
 from collector.demo.aws import HOSTS, Fault, Moto, TestBed, World, set_moto_clock, share_private_keys
+from collector.demo.azure.bed import AzureBed
 from collector.demo.estate import Estate
 from collector.demo.gcp.bed import GcpBed
 from collector.demo.proxy import LOOPBACK, Proxy, Request, Response
@@ -45,7 +46,14 @@ class Served:
     def __init__(self, seed: int, scale: int, now: datetime, regions: tuple[str, ...]) -> None:
         self._arguments = (seed, scale, now, regions)
         self._start()
-        self.beds = {"gcp": GcpBed(seed, scale, lambda: self.bed.world.now)}
+
+        def clock() -> datetime:
+            return self.bed.world.now
+
+        self.beds: dict[str, AzureBed | GcpBed] = {
+            "azure": AzureBed(seed, scale, clock),
+            "gcp": GcpBed(seed, scale, clock),
+        }
         self._hosts = {name: re.compile("|".join(bed.hosts)) for name, bed in self.beds.items()}
         self.served_hosts = "|".join([HOSTS, *(pattern.pattern for pattern in self._hosts.values())])
 
