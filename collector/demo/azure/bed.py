@@ -50,8 +50,16 @@ class AzureBed:
 
     hosts: tuple[str, ...] = tuple(map(re.escape, (entra.HOST, arm.HOST, microsoft_graph.HOST)))
 
-    def __init__(self, seed: int, scale: int, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        seed: int,
+        scale: int,
+        clock: Callable[[], datetime],
+        populate: Callable[[World, int], None] | None = None,
+    ) -> None:
+        """``populate`` fills another tenant than that of ``estate.py``."""
         self._arguments = (seed, scale, clock)
+        self._populate = populate or _estate
         self._lock = threading.RLock()
         self._issuer: Issuer | None = None
         self.reset()
@@ -61,7 +69,7 @@ class AzureBed:
         seed, scale, clock = self._arguments
         with self._lock:
             self.world = World(clock, seed=seed)
-            _populate(self.world, scale)
+            self._populate(self.world, scale)
             if self._issuer is None:
                 self._issuer = Issuer(self.world)
             self._issuer.world = self.world
@@ -363,7 +371,7 @@ class AzureBed:
         return Response(status, {**own, **headers}, json.dumps(body, ensure_ascii=False).encode())
 
 
-def _populate(world: World, scale: int) -> None:
+def _estate(world: World, scale: int) -> None:
     if importlib.util.find_spec("collector.demo.azure.estate") is not None:
         importlib.import_module("collector.demo.azure.estate").populate(world, scale)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 TOKEN = re.compile(
-    r"""\s+|//[^\n]*|(?P<string>'[^'\n]*'|"[^"\n]*")|(?P<word>[A-Za-z_]\w*)|(?P<number>\d+)|(?P<sign>=~|!~|==|!=|in~|[|(),.])"""
+    r"""\s+|//[^\n]*|(?P<string>'[^'\n]*'|"[^"\n]*")|(?P<word>[A-Za-z_]\w*)|(?P<number>\d+)|(?P<sign>=~|!~|==|!=|[-|(),.=<>+*/%:{}]|\[|\])"""
 )
 INVALID = {
     "code": "InvalidQuery",
