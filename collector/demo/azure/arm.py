@@ -231,12 +231,9 @@ def _require_parent(world: World, path: Path) -> None:
         owner = Path(path.scope)
         name = f"{owner.namespace}/{owner.types}/{'/'.join(owner.parts[1::2])}"
         raise errors.resource_not_found(name, owner.group)
-    if path.group and not any(id.startswith(f"{_group_of(path.low)}/") for id in world.items):
+    group = "/".join(path.low.split("/")[:5])
+    if path.group and world.find(group) is None and not any(id.startswith(f"{group}/") for id in world.items):
         raise errors.group_not_found(path.group)
-
-
-def _group_of(low: str) -> str:
-    return "/".join(low.split("/")[:5])
 
 
 def _within(id: str, path: Path) -> bool:

@@ -7,7 +7,6 @@ What is answered is in ``entra.py``, ``arm.py``, ``resource_graph.py`` and ``mic
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 import re
 import threading
@@ -24,6 +23,8 @@ from typing import Any
 
 from collector.demo.azure import arm, entra, errors, faults, imds, microsoft_graph
 from collector.demo.azure.errors import Refusal
+from collector.demo.azure.estate import populate as populate_estate
+from collector.demo.azure.estate import populate_subscription
 from collector.demo.azure.faults import FAULT_KINDS, Fault
 from collector.demo.azure.quotas import Quotas
 from collector.demo.azure.tokens import Issuer
@@ -55,11 +56,11 @@ class AzureBed:
         seed: int,
         scale: int,
         clock: Callable[[], datetime],
-        populate: Callable[[World, int], None] | None = None,
+        populate: Callable[[World, int], None] = populate_estate,
     ) -> None:
         """``populate`` fills another tenant than that of ``estate.py``."""
         self._arguments = (seed, scale, clock)
-        self._populate = populate or _estate
+        self._populate = populate
         self._lock = threading.RLock()
         self._issuer: Issuer | None = None
         self.reset()
@@ -174,7 +175,7 @@ class AzureBed:
         """A subscription appears, with the little that a new one has."""
         with self._lock:
             self.world.add(f"/subscriptions/{id}", SUBSCRIPTION, subscription_document(id, name))
-            _populate_subscription(self.world, id)
+            populate_subscription(self.world, id, name)
 
     # --- control: rights, tokens ---
 
@@ -369,13 +370,3 @@ class AzureBed:
             own["x-ms-correlation-request-id"] = ask.request_id
             own["x-ms-routing-request-id"] = f"WESTEUROPE:{ask.at:%Y%m%dT%H%M%SZ}:{ask.request_id}"
         return Response(status, {**own, **headers}, json.dumps(body, ensure_ascii=False).encode())
-
-
-def _estate(world: World, scale: int) -> None:
-    if importlib.util.find_spec("collector.demo.azure.estate") is not None:
-        importlib.import_module("collector.demo.azure.estate").populate(world, scale)
-
-
-def _populate_subscription(world: World, id: str) -> None:
-    if importlib.util.find_spec("collector.demo.azure.estate") is not None:
-        importlib.import_module("collector.demo.azure.estate").populate_subscription(world, id)

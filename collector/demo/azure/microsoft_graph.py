@@ -85,8 +85,6 @@ USER_MEMBERS = frozenset(
 )
 EXPANDED = {"/roleManagement/directory/roleAssignments": ("principal", "roleDefinition")}
 HIDDEN = ("members",)
-# One collection under two paths; objects are kept under the second.
-ALIASES = {"/identity/conditionalAccess/authenticationStrength/policies": "/policies/authenticationStrengthPolicies"}
 
 
 class Unserved(Exception):
@@ -105,8 +103,6 @@ def answer(world: World, ask: Ask) -> tuple[dict[str, Any], dict[str, str]]:
         raise errors.no_premium(ask)
     if PREMIUM_2.fullmatch(path) and "P2" not in world.licenses:
         raise errors.no_p2(ask)
-    for alias, kept in ALIASES.items():
-        path = kept + path.removeprefix(alias) if path.startswith(alias) else path
     wanted = odata.query(ask)
     if "signInActivity" in wanted.select and "P1" not in world.licenses:
         raise errors.no_premium(ask)
