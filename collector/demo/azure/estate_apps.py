@@ -33,7 +33,6 @@ CONFIGURATION: dict[str, Any] = {
     "httpLoggingEnabled": True,
     "logsDirectorySizeLimit": 35,
     "detailedErrorLoggingEnabled": False,
-    "publishingPassword": None,
     "appSettings": None,
     "connectionStrings": None,
     "scmType": "None",
@@ -60,6 +59,14 @@ CONFIGURATION: dict[str, Any] = {
     "functionsRuntimeScaleMonitoringEnabled": False,
     "minimumElasticInstanceCount": 1,
 }
+# What a site says of what it has not.
+NOTHING = dict.fromkeys(
+    (
+        *("clientCertExclusionPaths", "cloningInfo", "hostingEnvironmentProfile", "inProgressOperationId"),
+        *("maxNumberOfWorkers", "publicNetworkAccess", "slotSwapStatus", "suspendedTill", "targetSwapSlot"),
+        "trafficManagerHostNames",
+    )
+)
 
 
 def add_apps(build: Builder) -> None:
@@ -79,14 +86,12 @@ def add_apps(build: Builder) -> None:
 
 def _add_plan(build: Builder, name: str) -> str:
     properties = {
-        "name": name,
         "workerTierName": None,
         "status": "Ready",
         "maximumNumberOfWorkers": 30,
         "geoRegion": REGIONS[build.location],
         "numberOfSites": 4,
         "numberOfWorkers": 1,
-        "currentWorkerSize": "D1",
         "perSiteScaling": False,
         "reserved": True,
         "isXenon": False,
@@ -117,7 +122,10 @@ def _add_site(
     host = f"{whole}.azurewebsites.net"
     region = REGIONS[build.location]
     shown = f"{slot_of.rpartition('/')[2]}/{name}" if slot_of else name
+    address = f"20.105.{build.random.randrange(1, 255)}.{build.random.randrange(1, 255)}"
+    outbound = f"{address},20.105.0.1"
     properties: dict[str, Any] = {
+        **NOTHING,
         "name": f"{slot_of.rpartition('/')[2]}({name})" if slot_of else name,
         "state": "Running",
         "hostNames": [host],
@@ -161,7 +169,11 @@ def _add_site(
         "defaultHostName": host,
         "httpsOnly": https,
         "redundancyMode": "None",
-        "publicNetworkAccess": None,
+        "inboundIpAddress": address,
+        "possibleInboundIpAddresses": address,
+        "outboundIpAddresses": outbound,
+        "possibleOutboundIpAddresses": outbound,
+        "privateEndpointConnections": [],
         "storageAccountRequired": False,
         "keyVaultReferenceIdentity": "SystemAssigned",
     }

@@ -200,7 +200,7 @@ def _add_postgresql(build: Builder, name: str, required: str, minimum: str) -> N
         "availabilityZone": "1",
         "replicationRole": "Primary",
         "replicaCapacity": 5,
-        "storage": {"storageSizeGB": 128, "autoGrow": "Enabled", "tier": "P10", "iops": 500, "type": ""},
+        "storage": {"storageSizeGB": 128, "autoGrow": "Enabled", "tier": "P10", "iops": 500, "type": "Premium_LRS"},
         "authConfig": {"activeDirectoryAuth": "Disabled", "passwordAuth": "Enabled"},
         "dataEncryption": {"type": "SystemManaged"},
         "backup": {"backupRetentionDays": 14, "geoRedundantBackup": "Disabled", "earliestRestoreDate": "@-14d"},

@@ -226,7 +226,6 @@ def _add_applications(directory: Directory) -> None:
             "appId": app,
             "appOwnerOrganizationId": TENANT,
             "appRoleAssignmentRequired": False,
-            "createdDateTime": directory.ago(380),
             "displayName": name,
             "servicePrincipalNames": [app],
             "servicePrincipalType": "Application",

@@ -309,7 +309,9 @@ def _add_patches(build: Builder, machine: str, os: str, status: str, missing: tu
     whole = machine.replace("/resourceGroups/", "/resourcegroups/")
     kind = f"{machine.split('/')[6]}/{machine.split('/')[7]}/patchAssessmentResults"
     id = f"{whole}/patchAssessmentResults/latest"
-    build.row("patchassessmentresources", id, kind, properties, location=build.location, tags=build.tags)
+    # The row is called after the assessment and not after the end of its id.
+    name = str(properties["assessmentActivityId"])
+    build.row("patchassessmentresources", id, kind, properties, name=name, location=build.location, tags=build.tags)
 
 
 def _add_finding(build: Builder, machine: str, code: str) -> None:
@@ -333,7 +335,7 @@ def _add_finding(build: Builder, machine: str, code: str) -> None:
             "categories": ["Compute"],
             "userImpact": "Low",
             "implementationEffort": "Low",
-            "threats": ["DataExfiltration", "DataSpillage"],
+            "threats": ["dataExfiltration", "dataSpillage"],
         },
     }
     id = f"{low}/providers/microsoft.security/assessments/{SYSTEM_UPDATES}"

@@ -122,7 +122,7 @@ def _rule(group: str, etag: str, kind: str, rule: tuple[str, str, str, int, str,
 def add_watcher(build: Builder) -> str:
     """Adds the network watcher that Azure itself makes in every region in use; its id."""
     name = f"NetworkWatcher_{build.location}"
-    properties = {"provisioningState": "Succeeded", "runningOperationIds": []}
+    properties = {"provisioningState": "Succeeded"}
     return build.add(WATCHER, "NetworkWatcherRG", name, properties, etag=f'W/"{build.guid()}"')
 
 
