@@ -122,8 +122,7 @@ def _add_site(
     host = f"{whole}.azurewebsites.net"
     region = REGIONS[build.location]
     shown = f"{slot_of.rpartition('/')[2]}/{name}" if slot_of else name
-    address = f"20.105.{build.random.randrange(1, 255)}.{build.random.randrange(1, 255)}"
-    outbound = f"{address},20.105.0.1"
+    outbound = f"20.105.{build.random.randrange(1, 255)}.{build.random.randrange(1, 255)},20.105.0.1"
     properties: dict[str, Any] = {
         **NOTHING,
         "name": f"{slot_of.rpartition('/')[2]}({name})" if slot_of else name,
@@ -145,6 +144,7 @@ def _add_site(
         "hyperV": False,
         "lastModifiedTimeUtc": build.ago(30),
         "vnetRouteAllEnabled": False,
+        "sku": "PremiumV3",
         # What a listing says of the configuration: hardly anything, and nothing of TLS.
         "siteConfig": {
             "numberOfWorkers": 1,
@@ -169,11 +169,8 @@ def _add_site(
         "defaultHostName": host,
         "httpsOnly": https,
         "redundancyMode": "None",
-        "inboundIpAddress": address,
-        "possibleInboundIpAddresses": address,
         "outboundIpAddresses": outbound,
         "possibleOutboundIpAddresses": outbound,
-        "privateEndpointConnections": [],
         "storageAccountRequired": False,
         "keyVaultReferenceIdentity": "SystemAssigned",
     }
