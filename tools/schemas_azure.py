@@ -56,6 +56,8 @@ azure.mgmt.compute.models
 azure.mgmt.containerservice.models
     microsoft.containerservice/locations/kubernetesversions KubernetesVersionListResult
     microsoft.containerservice/managedclusters ManagedCluster
+azure.mgmt.eventhub.models
+    microsoft.eventhub/namespaces EHNamespace
 azure.mgmt.hybridcompute.models
     microsoft.hybridcompute/machines Machine
     patchassessmentresources MachineAssessPatchesResult
@@ -133,22 +135,17 @@ OPEN = re.compile(
             *("VirtualMachineExtension", "VirtualMachineInstanceView", "VirtualMachineNetworkInterfaceConfiguration"),
             # containerservice
             *("AdvancedNetworking", "Istio.*", "KubeletConfig", "LinuxOSConfig", "LocalDNSProfile"),
-            *("ManagedCluster(AADProfile|APIServerAccess.*|AzureMonitor.*|HTTPProxyConfig|Ingress.*|LoadBalancer.*)",),
-            *("ManagedCluster(NATGateway.*|PodIdentity.*|PropertiesAutoScaler.*|WindowsProfile|WorkloadAuto.*)",),
+            "ManagedCluster(AADProfile|APIServerAccess.*|AzureMonitor.*|HTTPProxyConfig|Ingress.*|LoadBalancer.*)",
+            "ManagedCluster(NATGateway.*|PodIdentity.*|PropertiesAutoScaler.*|SecurityProfile|W(indows|orkload).*)",
             *("PrivateLinkResource", "VirtualMachinesProfile"),
+            # eventhub, keyvault
+            *("AccessPolicyEntry", "PrivateEndpointConnection.*"),
             # hybridcompute
             *("License.*", "MachineExtension.*"),
             # network
             *("ApplicationGateway.*", "ApplicationSecurityGroup", "BackendAddressPool", "IPConfiguration.*"),
-            *(
-                "NatGateway",
-                "NetworkInterface.*",
-                "ServiceAssociationLink",
-                "PrivateEndpoint",
-                "RouteTable",
-                "ServiceEndpointPolicy",
-            ),
-            *("VirtualNetworkPeering",),
+            *("NatGateway", "NetworkInterface.*", "PrivateEndpoint", "RouteTable", "ServiceAssociationLink"),
+            *("ServiceEndpointPolicy", "VirtualNetworkPeering"),
             # storage
             *("AzureFilesIdentity.*", "BlobRestore.*", "GeoReplicationStats", "StorageAccount(Ipv6|Internet).*"),
             # web

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from collector.demo.azure.estate_data import short_of
+from collector.demo.azure.estate_logging import add_setting
 
 if TYPE_CHECKING:
     from collector.demo.azure.estate import Builder
@@ -101,9 +102,8 @@ def _add_sql(build: Builder, name: str, minimum: str, customer_key: bool, audit:
     build.child(server, f"{SQL}/auditingSettings", "default", audit or off)
     master = _add_database(build, server, "master", "")
     if audit is not None and audit["isAzureMonitorTargetEnabled"]:
-        build.sink.add_setting(
-            build, master, "sql-audit", (("SQLSecurityAuditEvents", True), ("SQLInsights", False)), workspace=True
-        )
+        logs = (("SQLSecurityAuditEvents", True), ("SQLInsights", False))
+        add_setting(build, master, "sql-audit", logs, workspace=build.sink.workspace)
     _add_database(build, server, "app", "Enabled")
     if not customer_key:
         _add_database(build, server, "archive", "Disabled" if audit is None else "Enabled")

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from collector.demo.azure.estate_data import Account, add_account, short_of
+from collector.demo.azure.world import PRODUCTION
 
 if TYPE_CHECKING:
     from collector.demo.azure.estate import Builder
 
 WORKSPACE = "Microsoft.OperationalInsights/workspaces"
+EVENT_HUBS = "Microsoft.EventHub/namespaces"
 SETTING = "Microsoft.Insights/diagnosticSettings"
 ALERT = "Microsoft.Insights/activityLogAlerts"
 ACTION_GROUP = "Microsoft.Insights/actionGroups"
@@ -66,36 +68,37 @@ class Sink:
     account: str
     actions: str
 
-    def add_setting(
-        self,
-        build: Builder,
-        target: str,
-        name: str,
-        logs: Sequence[tuple[str, bool]],
-        *,
-        workspace: bool = False,
-        storage: bool = False,
-        groups: bool = False,
-    ) -> None:
-        """Adds a diagnostic setting to a resource, or to a subscription. ``logs`` are categories, or with ``groups``
-        category groups, each with whether it is sent."""
-        named = ("category", "categoryGroup") if not groups else ("categoryGroup", "category")
-        properties: dict[str, Any] = {
-            "storageAccountId": self.account if storage else None,
-            "serviceBusRuleId": None,
-            "workspaceId": self.workspace if workspace else None,
-            "eventHubAuthorizationRuleId": None,
-            "eventHubName": None,
-            "metrics": [] if target.count("/") == 2 else METRICS,
-            "logs": [
-                {named[0]: category, named[1]: None, "enabled": sent, "retentionPolicy": NO_RETENTION}
-                for category, sent in logs
-            ],
-            "logAnalyticsDestinationType": None,
-        }
-        id = f"{target}/providers/microsoft.insights/diagnosticSettings/{name}"
-        head = {"id": id, "type": SETTING, "name": name, "location": None, "kind": None, "tags": None}
-        build.store(id, SETTING, {**head, "properties": properties, "identity": None})
+
+def add_setting(
+    build: Builder,
+    target: str,
+    name: str,
+    logs: Sequence[tuple[str, bool]],
+    *,
+    workspace: str = "",
+    storage: str = "",
+    hub: str = "",
+    groups: bool = False,
+) -> None:
+    """Adds a diagnostic setting to a resource, or to a subscription. ``logs`` are categories, or with ``groups``
+    category groups, each with whether it is sent; the destinations are ids."""
+    named = ("category", "categoryGroup") if not groups else ("categoryGroup", "category")
+    properties: dict[str, Any] = {
+        "storageAccountId": storage or None,
+        "serviceBusRuleId": None,
+        "workspaceId": workspace or None,
+        "eventHubAuthorizationRuleId": hub or None,
+        "eventHubName": None,
+        "metrics": [] if target.count("/") == 2 else METRICS,
+        "logs": [
+            {named[0]: category, named[1]: None, "enabled": sent, "retentionPolicy": NO_RETENTION}
+            for category, sent in logs
+        ],
+        "logAnalyticsDestinationType": None,
+    }
+    id = f"{target}/providers/microsoft.insights/diagnosticSettings/{name}"
+    head = {"id": id, "type": SETTING, "name": name, "location": None, "kind": None, "tags": None}
+    build.store(id, SETTING, {**head, "properties": properties, "identity": None})
 
 
 def add_sink(build: Builder, group: str = "rg-logging") -> Sink:
@@ -153,7 +156,8 @@ def add_logging(build: Builder) -> None:
     subscription = f"/subscriptions/{build.subscription}"
     sent = ACTIVITY if production else ("Administrative", "ServiceHealth", "Alert")
     logs = [(category, category in sent) for category in ACTIVITY]
-    build.sink.add_setting(build, subscription, "activity", logs, workspace=True, storage=production)
+    storage = build.sink.account if production else ""
+    add_setting(build, subscription, "activity", logs, workspace=build.sink.workspace, storage=storage)
     silent = add_action_group(build, "rg-logging", f"ag-archive-{short_of(build)}", reached=False)
     if production:
         for operation in OPERATIONS[:-1]:
@@ -167,17 +171,48 @@ def add_logging(build: Builder) -> None:
 
 
 def _add_settings_of_vaults(build: Builder) -> None:
-    """The first vault of a subscription sends its audit log, the second only what is no audit, the third nothing."""
+    """The first vault of a subscription sends its audit log, the second only what is no audit; the third sends it to
+    an event hub in production, and in staging to a workspace that is gone."""
+    sink, hub = build.sink, ""
+    if build.environment == "production":
+        hub = f"{_add_event_hubs(build)}/authorizationRules/RootManageSharedAccessKey"
+    central = f"/subscriptions/{PRODUCTION}/resourceGroups/rg-logging/providers/{WORKSPACE}/log-acme-prod"
+    gone = "" if hub else build.id(WORKSPACE, "rg-logging", "log-acme-old")
     for id, body in list(build.world.each("microsoft.keyvault/vaults")):
         vault = str(body["id"])
         if not id.startswith(f"/subscriptions/{build.subscription}/"):
             continue
         if "-apps-" in body["name"]:
             named = (("AuditEvent", False), ("AzurePolicyEvaluationDetails", True))
-            build.sink.add_setting(build, vault, "policy", named, workspace=True)
-        elif "-data-" not in body["name"]:
+            add_setting(build, vault, "policy", named, workspace=sink.workspace)
+        elif "-data-" in body["name"]:
+            add_setting(build, vault, "siem", (("AuditEvent", True),), workspace=gone, hub=hub)
+        else:
             groups = (("audit", True), ("allLogs", False))
-            build.sink.add_setting(build, vault, "audit", groups, workspace=True, groups=True)
+            add_setting(build, vault, "audit", groups, workspace=central, groups=True)
+
+
+def _add_event_hubs(build: Builder) -> str:
+    """Adds the event hubs that feed the system which watches all logs; their id."""
+    name = f"evhns-acme-{short_of(build)}"
+    made = f"{build.ago(380)}Z"
+    properties = {
+        "minimumTlsVersion": "1.2",
+        "publicNetworkAccess": "Enabled",
+        "disableLocalAuth": False,
+        "zoneRedundant": True,
+        "isAutoInflateEnabled": False,
+        "maximumThroughputUnits": 0,
+        "kafkaEnabled": True,
+        "provisioningState": "Succeeded",
+        "status": "Active",
+        "createdAt": made,
+        "updatedAt": made,
+        "metricId": f"{build.subscription}:{name}",
+        "serviceBusEndpoint": f"https://{name}.servicebus.windows.net:443/",
+    }
+    sku = {"name": "Standard", "tier": "Standard", "capacity": 1}
+    return build.add(EVENT_HUBS, "rg-logging", name, properties, sku=sku)
 
 
 # --- alerts ---

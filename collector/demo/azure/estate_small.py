@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from collector.demo.azure.estate_data import YEAR, Account, add_account, add_keys, add_vault
-from collector.demo.azure.estate_logging import ACTIVITY, OPERATIONS, add_alert, add_plans, add_sink
+from collector.demo.azure.estate_logging import ACTIVITY, OPERATIONS, add_alert, add_plans, add_setting, add_sink
 from collector.demo.azure.estate_machines import Vm, add_machine
 from collector.demo.azure.estate_network import add_flow_log, add_network, add_watcher
 
@@ -19,9 +19,8 @@ def add_small(build: Builder, label: str) -> None:
     """Good: the vault, the network, most plans. Not so: an account from a template of old, the machine's patching."""
     build.sink = add_sink(build, GROUP)
     logs = [(category, True) for category in ACTIVITY]
-    build.sink.add_setting(
-        build, f"/subscriptions/{build.subscription}", "activity", logs, workspace=True, storage=True
-    )
+    subscription, sink = f"/subscriptions/{build.subscription}", build.sink
+    add_setting(build, subscription, "activity", logs, workspace=sink.workspace, storage=sink.account)
     add_plans(build, ("Api", "CosmosDbs"))
     for operation in OPERATIONS[:6]:
         add_alert(build, operation, build.sink.actions, group=GROUP)
@@ -32,7 +31,7 @@ def add_small(build: Builder, label: str) -> None:
         add_flow_log(build, network, f"vnet-{short}{copy}-flow", days=90)
         vault = add_vault(build, GROUP, f"kv-acme-{short}{copy}", purge_protection=True)
         add_keys(build, vault, (("storage", *YEAR), ("disks", *YEAR)))
-        build.sink.add_setting(build, vault, "audit", (("audit", True),), workspace=True, groups=True)
+        add_setting(build, vault, "audit", (("audit", True),), workspace=sink.workspace, groups=True)
         suffix = copy.replace("-", "")
         add_account(build, Account(f"acme{short}{suffix}", GROUP, customer_key=True, twice=True), vault)
         add_account(build, Account(f"acme{short}raw{suffix}", GROUP, minimum="TLS1_0"), vault)
