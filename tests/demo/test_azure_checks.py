@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from collector.model import CheckRun
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 CHECKS = [item.check for item in registry.load([checks]) if item.check.cloud == "azure"]
+REPORTS = "/reports/authenticationMethods"
 # The tenant itself is their only subject, which is as it should be until the story changes it.
 ONE_SUBJECT = ("azure-tenant-legacy-authentication", "azure-tenant-mfa-policy")
 # Checks that leave some subjects out, of which the estate has one.
@@ -106,3 +108,41 @@ def test_the_account_of_the_story_is_as_it_should_be(runs: list[CheckRun]) -> No
     }
     assert len(found) >= 4
     assert set(found.values()) == {"satisfied"}
+
+
+def test_the_directory_has_every_kind_of_user_holder_and_exclusion() -> None:
+    """What the checks of multifactor authentication tell apart, read without them."""
+    bed = AzureBed(seed=7, scale=1, clock=lambda: NOW)
+
+    def shown(collection: str) -> dict[str, dict[str, Any]]:
+        return {body["id"]: body for body in map(bed.show, bed.resources(collection))}
+
+    users, groups, report = shown("/users"), shown("/groups"), shown(f"{REPORTS}/userRegistrationDetails")
+    enabled = {id for id, user in users.items() if user["accountEnabled"]}
+    assert {(user["userType"], user["accountEnabled"]) for user in users.values()} == {
+        ("Member", True),
+        ("Member", False),
+        ("Guest", True),
+    }
+    assert report.keys() == enabled  # the report has no disabled users
+    assert {row["isMfaRegistered"] for row in report.values() if row["userType"] == "member"} == {True, False}
+    assert {row["isMfaRegistered"] for row in report.values() if row["isAdmin"]} == {True, False}
+
+    everybody = bed.show(estate.MFA_POLICY_ID)["conditions"]["users"]
+    assert everybody["includeUsers"] == ["All"]
+    assert set(everybody["excludeUsers"]) < enabled
+    nested = [id for group in everybody["excludeGroups"] for id in groups[group]["members"]]
+    assert nested
+    assert all(groups[id]["members"] for id in nested)  # reached only through both groups
+
+    holders = {row["principalId"] for row in shown("/roleManagement/directory/roleAssignments").values()}
+    assert holders & enabled
+    assert holders & (users.keys() - enabled)
+    assert holders & shown("/servicePrincipals").keys()
+    assert all(groups[id]["isAssignableToRole"] and groups[id]["members"] for id in holders & groups.keys())
+    assert holders & groups.keys()
+
+    policies = shown("/identity/conditionalAccess/policies").values()
+    assert {policy["state"] for policy in policies} == {"enabled", "disabled", "enabledForReportingButNotEnforced"}
+    assert any(policy["grantControls"]["authenticationStrength"] for policy in policies)
+    assert not bed.show("/policies/identitySecurityDefaultsEnforcementPolicy")["isEnabled"]

@@ -161,8 +161,8 @@ def _registration(id: str, principal: str, shown: str, person: Person, guest: bo
     """What the report says of a user; an e-mail address resets passwords and is no second factor."""
     factors = tuple(method for method in person.methods if method != "email")
     strong = [method for method in factors if method in (*KEY, "windowsHelloForBusiness")]
-    preferred = ("fido2" if strong == list(KEY) else "push") if factors else ""
-    secondary = {"microsoftAuthenticatorPush": "push", "mobilePhone": "sms"}
+    named = {"microsoftAuthenticatorPush": "push", "softwareOneTimePasscode": "oath", "mobilePhone": "sms"}
+    second = [named[method] for method in factors if method in named]
     return {
         "id": id,
         "userPrincipalName": principal,
@@ -177,10 +177,8 @@ def _registration(id: str, principal: str, shown: str, person: Person, guest: bo
         "isPasswordlessCapable": bool(strong),
         "methodsRegistered": list(person.methods),
         "isSystemPreferredAuthenticationMethodEnabled": bool(factors),
-        "systemPreferredAuthenticationMethods": [preferred.title()] if preferred else [],
-        "userPreferredMethodForSecondaryAuthentication": next(
-            (secondary[each] for each in factors if each in secondary), "none"
-        ),
+        "systemPreferredAuthenticationMethods": second[:1],
+        "userPreferredMethodForSecondaryAuthentication": second[0] if second else "none",
         "lastUpdatedDateTime": "@-6h",
     }
 
