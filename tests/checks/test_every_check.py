@@ -41,7 +41,9 @@ PREFIXES = {
     Family.PATCHING: "patching_",
 }
 OURS = {"collector.check", "collector.errors", "collector.model"}
-LANGUAGES = {"collector.clouds.gcp_filter"}  # of texts inside answers; these readers ask nothing
+LANGUAGES = {  # readers of texts inside answers, which ask nothing, and what follows a reference through the handle
+    *("collector.clouds.azure_alert_condition", "collector.clouds.azure_references", "collector.clouds.gcp_filter"),
+}
 # Pure parts of the standard library. No clock, no network, no files: time and answers come from the handle.
 STANDARD = {
     *(
