@@ -31,17 +31,17 @@ def rows_of(azure: Tenant, ids: Iterable[str], kinds: tuple[str, ...]) -> Iterat
     never learns of it, and who does not must not conclude that it is missing.
     """
     own = f"/subscriptions/{azure.subscription.lower()}/"
-    unseen = ""
+    unseen: str | None = None
     for _, low, id in sorted((not id.lower().startswith(own), id.lower(), id) for id in set(ids)):
         found = RESOURCE.match(low)
         if found is None or found[2] not in kinds or not _observed(azure, found[1]):
-            unseen = unseen or id
+            unseen = id if unseen is None else unseen
             continue
         rows = azure.within(found[1]).resources(found[2])
         yield from (row for row in rows if str(row["id"]).lower() == found[0])
-    if unseen:
+    if unseen is not None:
         raise Unreadable(
-            f"nobody can say whether {unseen} is there: it is in no observed subscription, or none of "
+            f"nobody can say whether {unseen!r} is there: it is in no observed subscription, or none of "
             f"{', '.join(kinds)}; observe its subscription, or name one of these as well"
         )
 
