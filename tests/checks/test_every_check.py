@@ -43,6 +43,7 @@ PREFIXES = {
 OURS = {"collector.check", "collector.errors", "collector.model"}
 LANGUAGES = {  # readers of texts inside answers, which ask nothing, and what follows a reference through the handle
     *("collector.clouds.azure_alert_condition", "collector.clouds.azure_references", "collector.clouds.gcp_filter"),
+    *("collector.clouds.azure_conditional_access", "collector.clouds.azure_people"),
 }
 # Pure parts of the standard library. No clock, no network, no files: time and answers come from the handle.
 STANDARD = {
