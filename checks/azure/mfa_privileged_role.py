@@ -31,11 +31,12 @@ from collector.check import (
 )
 from collector.clouds.azure import Tenant
 from collector.clouds.azure_people import (
-    PRIVILEGED,
     USER,
     definitions,
     eligibilities,
     holdings,
+    id_of,
+    is_privileged,
     registered,
     registrations,
     users,
@@ -55,14 +56,13 @@ class Holder:
 
 def population(azure: Tenant) -> Iterable[Mapping[str, Any]]:
     """Everybody and everything with some role, with the names of the privileged ones."""
-    people = {text(field(user, "id")).lower(): user for user in users(azure)}
+    people = {id_of(user): user for user in users(azure)}
     roles = definitions(azure)
     held: dict[str, dict[str, Any]] = {}
     for holding in (*holdings(azure, roles), *eligibilities(azure, roles, people.values())):
         subject = held.setdefault(holding.principal, {"kind": holding.kind, "roles": set()})
-        definition = roles[holding.definition]
-        if definition["templateId"].lower() in PRIVILEGED or not boolean(field(definition, "isBuiltIn")):
-            subject["roles"].add(text(field(definition, "displayName")))
+        if is_privileged(roles[holding.definition]):
+            subject["roles"].add(text(field(roles[holding.definition], "displayName")))
     rows = registrations(azure)
     for id, subject in held.items():
         user = people.get(id)

@@ -25,10 +25,9 @@ from collector.check import (
     not_satisfied,
     outside,
     satisfied,
-    text,
 )
 from collector.clouds.azure import Tenant
-from collector.clouds.azure_people import is_guest, registered, registrations, users
+from collector.clouds.azure_people import id_of, is_guest, registered, registrations, users
 from collector.model import Verdict
 
 
@@ -43,7 +42,7 @@ class User:
 def population(azure: Tenant) -> Iterable[Mapping[str, Any]]:
     """Every user, with its row of the report where there is one."""
     rows = registrations(azure)
-    return [{"user": user, "row": rows.get(text(field(user, "id")).lower())} for user in users(azure)]
+    return [{"user": user, "row": rows.get(id_of(user))} for user in users(azure)]
 
 
 def observe(azure: Tenant, subject: Mapping[str, Any]) -> User:

@@ -8,11 +8,14 @@ from typing import Any
 
 from collector.check import absent_means, boolean, field, one_of, text
 from collector.clouds.azure import Tenant
-from collector.clouds.azure_conditional_access import Person, Rule, groups_of, names_roles
+from collector.clouds.azure_conditional_access import ID, Person, Rule, groups_of, names_roles
 from collector.errors import Unreadable
 
 ROLES = "/roleManagement/directory"
 USER, GROUP = "#microsoft.graph.user", "#microsoft.graph.group"
+PRINCIPALS = (USER, GROUP, "#microsoft.graph.servicePrincipal")  # what may hold a role
+MEMBERS = (*PRINCIPALS, "#microsoft.graph.device", "#microsoft.graph.orgContact")  # what may be in a group
+VISIBILITY = ("", "Private", "Public", "HiddenMembership")
 EXTERNAL = "#EXT#"  # in the name of a user whose home is another tenant
 NOT_HIDDEN = "Microsoft Graph, group: HiddenMembership is set when a group is created, or visibility is another or null"
 NO_PIM = ("AadPremiumLicenseRequired",)  # without Entra ID P2 nobody can be eligible for a role
@@ -75,7 +78,7 @@ def is_guest(user: User) -> bool:
 def registrations(azure: Tenant) -> dict[str, dict[str, Any]]:
     """What the report says of each enabled user, by the user's id. Needs Entra ID P1, and raises Disabled without."""
     rows = azure.graph_each("/reports/authenticationMethods/userRegistrationDetails")
-    return {_id(row, "id"): row for row in rows}
+    return {id_of(row): row for row in rows}
 
 
 def registered(row: Mapping[str, Any] | None) -> tuple[bool, bool]:
@@ -96,10 +99,10 @@ def members(azure: Tenant, group: str) -> frozenset[str]:
     known = azure.graph(f"/groups/{group}", absent=("Request_ResourceNotFound",), select="id,visibility")
     if known is None:
         return frozenset()
-    if absent_means(known, "visibility", "", because=NOT_HIDDEN) == "HiddenMembership":
+    if one_of(absent_means(known, "visibility", "", because=NOT_HIDDEN), VISIBILITY) == "HiddenMembership":
         raise Unreadable(f"the membership of group {group} is hidden; name another group in its place")
     found = azure.graph_each(f"/groups/{group}/transitiveMembers", select="id", top=999)
-    return frozenset(_id(member, "id") for member in found if member["@odata.type"] == USER)
+    return frozenset(id_of(member) for member in found if one_of(member["@odata.type"], MEMBERS) == USER)
 
 
 @dataclass(frozen=True)
@@ -115,34 +118,39 @@ class Holding:
 
 def definitions(azure: Tenant) -> dict[str, dict[str, Any]]:
     """The definition of each role by its id; for what is built in, that is its template's."""
-    return {_id(role, "id"): role for role in azure.graph_each(f"{ROLES}/roleDefinitions")}
+    return {id_of(role): role for role in azure.graph_each(f"{ROLES}/roleDefinitions")}
+
+
+def is_privileged(role: Mapping[str, Any]) -> bool:
+    """Whether the definition is of one of PRIVILEGED, or the tenant's own."""
+    return id_of(role, "templateId") in PRIVILEGED or not boolean(field(role, "isBuiltIn"))
 
 
 def holdings(azure: Tenant, roles: Mapping[str, Mapping[str, Any]]) -> Iterator[Holding]:
     """Every holding of a role, that of a group as one of each user in it; ``roles`` are the definitions."""
     for assignment in azure.graph_each(f"{ROLES}/roleAssignments", expand="principal"):
-        kind = text(field(assignment, "principal")["@odata.type"])
+        kind = one_of(field(assignment, "principal")["@odata.type"], PRINCIPALS)
         yield from _spread(azure, assignment, kind, roles, eligible=False)
 
 
 def eligibilities(azure: Tenant, roles: Mapping[str, Mapping[str, Any]], people: Iterable[User]) -> Iterator[Holding]:
     """Every role that somebody may take on. Only users and groups may, and ``people`` are all users."""
-    known = {_id(user, "id") for user in people}
+    known = {id_of(user) for user in people}
     for instance in azure.graph_each(f"{ROLES}/roleEligibilityScheduleInstances", absent=NO_PIM):
-        kind = USER if _id(instance, "principalId") in known else GROUP
+        kind = USER if id_of(instance, "principalId") in known else GROUP
         yield from _spread(azure, instance, kind, roles, eligible=True)
 
 
 def _spread(
     azure: Tenant, row: Mapping[str, Any], kind: str, roles: Mapping[str, Mapping[str, Any]], *, eligible: bool
 ) -> Iterator[Holding]:
-    definition = roles.get(_id(row, "roleDefinitionId"))
+    definition = roles.get(id_of(row, "roleDefinitionId"))
     if definition is None:
         raise Unreadable(f"a role is assigned that has no definition: {row['roleDefinitionId']}; the next run may know")
-    principal = _id(row, "principalId")
+    principal = id_of(row, "principalId")
     everywhere = text(field(row, "directoryScopeId")) == "/"
     for id in sorted(members(azure, principal)) if kind == GROUP else (principal,):
-        yield Holding(id, USER if kind == GROUP else kind, _id(definition, "id"), everywhere, eligible)
+        yield Holding(id, USER if kind == GROUP else kind, id_of(definition), everywhere, eligible)
 
 
 @dataclass(frozen=True)
@@ -164,7 +172,7 @@ class Census:
             guest = "b2bCollaborationGuest" if external else "internalGuest"
         else:
             guest = "b2bCollaborationMember" if external else ""
-        id = _id(user, "id")
+        id = id_of(user)
         found = (
             frozenset(key for key, ids in by.items() if id in ids) for by in (self.groups, self.roles, self.scoped)
         )
@@ -178,11 +186,15 @@ def census(azure: Tenant, rules: Iterable[Rule]) -> Census:
     if names_roles(rules):
         known = definitions(azure)
         for holding in holdings(azure, known):
-            template = _id(known[holding.definition], "templateId")
+            template = id_of(known[holding.definition], "templateId")
             found[holding.everywhere].setdefault(template, set()).add(holding.principal)
     roles, scoped = ({role: frozenset(ids) for role, ids in found[every].items()} for every in (True, False))
     return Census(users(azure), {id: members(azure, id) for id in sorted(groups_of(rules))}, roles, scoped)
 
 
-def _id(row: Mapping[str, Any], name: str) -> str:
-    return text(field(row, name)).lower()
+def id_of(row: Mapping[str, Any], name: str = "id") -> str:
+    """The id that a member holds, in small letters. Raises Unreadable for what is none: nobody would be found by it."""
+    found = text(field(row, name)).lower()
+    if not ID.fullmatch(found):
+        raise Unreadable(f"{name} is no id: {found!r}")
+    return found
