@@ -95,7 +95,7 @@ OBJECTS: Mapping[str, Went] = {
     "azure-vm-patch-compliance": Went(20, 20, 20),
     "azure-vnet-flow-logs": Went(1, 1, 1),
     "gcp-admin-security-key": NONE,
-    "gcp-audit-config": Went(29, 29, 26),
+    "gcp-audit-config": Went(27, 27, 24),
     "gcp-bigquery-dataset-key": Went(15, 15, 0),
     "gcp-bucket-key": Went(33, 33, 6),
     "gcp-certificate-expiry": Went(1, 0, 0),

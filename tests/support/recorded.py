@@ -155,13 +155,12 @@ def outcome(check: AnyCheck, case: Case, now: datetime, world: World | None = No
         turn("")
     if found.failure == "crashed":
         return Outcome({}, crashed=found.reason)
-    if found.population is None:
-        return Outcome({}, refused=found.reason, asked=frozenset(answers.asked), defaults=counted)
     return Outcome(
         {each.subject: (each.verdict.state, each.verdict.reason) for each in found.observations},
+        refused=found.reason if found.population is None else "",
         given=answers.given,
         asked=frozenset(answers.asked),
-        read={name: places | listing for name, places in by_subject.items()},
+        read={name: places | listing for name, places in (by_subject or {"": set[Path_]()}).items()},
         defaults=counted,
     )
 

@@ -179,9 +179,9 @@ def recorded() -> Mapping[str, tuple[tuple[str, Body], ...]]:
         body = redact(json.loads(file.read_text()).get("body"))
         for type, data in _resources(file.name, body):
             keep(type, f"{file.parent.name}/{file.name}", asset(type, data))
-    for file in sorted(FOLDER.glob("gcp/c7n/*/post-v1-projects-*-getIamPolicy_*.json")):
+    for file in sorted(FOLDER.glob("gcp/c7n/project-*/post-v1-projects-*-getIamPolicy_*.json")):
         policy = redact(json.loads(file.read_text()).get("body"))
-        if "-instances-" not in file.name and isinstance(policy, dict) and "error" not in policy:
+        if isinstance(policy, dict) and "error" not in policy:
             line = {"name": f"//{MANAGER}/projects/{NUMBER}", "asset_type": f"{MANAGER}/Project", "iam_policy": policy}
             for type, body in _exported(line):
                 keep(type, f"{file.parent.name}/{file.name}", body)
