@@ -99,6 +99,8 @@ def members(azure: Tenant, group: str) -> frozenset[str]:
     known = azure.graph(f"/groups/{group}", absent=("Request_ResourceNotFound",), select="id,visibility")
     if known is None:
         return frozenset()
+    if id_of(known) != group.lower():
+        raise Unreadable(f"the answer about group {group} is about another: {known['id']}")
     if one_of(absent_means(known, "visibility", "", because=NOT_HIDDEN), VISIBILITY) == "HiddenMembership":
         raise Unreadable(f"the membership of group {group} is hidden; name another group in its place")
     found = azure.graph_each(f"/groups/{group}/transitiveMembers", select="id", top=999)
