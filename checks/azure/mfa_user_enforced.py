@@ -65,7 +65,7 @@ def observe(azure: Tenant, subject: Mapping[str, Any]) -> User:
     if guest or not enabled or subject["defaults"]:
         return User(enabled, guest, subject["defaults"])
     person, rules = subject["people"].person(user), subject["rules"]
-    held = covering(rules, person)
+    held = sorted(covering(rules, person), key=lambda rule: rule.asks == "block")  # those that ask, first
     asking = [rule for rule in rules if rule.asks == "mfa" and rule.includes(person)]
     return User(
         *(enabled, guest, False, tuple(rule.name for rule in held), uncovered(held)),

@@ -537,7 +537,8 @@ def test_users_of_legacy_clients_are_counted_against_the_limit() -> None:
     names = [f"u{number}" for number in range(4)]
     rule = policy("Block", "enabled", "block", excludeGroups=[id_of("scanners")])
     for inside, state in ((names[:2], SATISFIED), (names[:3], NOT_SATISFIED)):
-        azure = tenant(rule, people=[user(name) for name in names], **group("scanners", *inside))
+        gone = user("gone", accountEnabled=False)
+        azure = tenant(rule, people=[gone, *map(user, names)], **group("scanners", *inside, "gone"))
         assert of(LEGACY, azure)[0] is state
     covered = policy("b", includeUsers=[id_of("u0")])
     azure = tenant(rule, covered, people=[user(name) for name in names], **group("scanners", *names[:3]))
