@@ -10,19 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import (
-    Check,
-    Family,
-    Stage,
-    absent_means,
-    bad,
-    boolean,
-    field,
-    good,
-    not_satisfied,
-    one_of,
-    satisfied,
-)
+from collector.check import Check, Family, absent_means, bad, boolean, field, good, not_satisfied, one_of, satisfied
 from collector.clouds.azure import Tenant
 from collector.model import Verdict
 
@@ -78,7 +66,6 @@ CHECK = Check(
     criteria=("CC6.1",),
     permissions=("Microsoft.Compute/disks/read",),
     per="subscription",
-    stage=Stage.PREVIEW,  # no simulated tenant and no real one has shown it anything yet
     see=(
         "cis-azure-3.0:8.3",
         "cis-azure-3.0:8.4",

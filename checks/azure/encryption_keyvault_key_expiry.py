@@ -13,7 +13,6 @@ from typing import Any
 from collector.check import (
     Family,
     LimitedCheck,
-    Stage,
     absent_means,
     bad,
     boolean,
@@ -76,7 +75,6 @@ CHECK = LimitedCheck(
     criteria=("CC6.1",),
     permissions=("Microsoft.KeyVault/vaults/keys/read", "Microsoft.KeyVault/vaults/read"),
     per="subscription",
-    stage=Stage.PREVIEW,  # no simulated tenant and no real one has shown it anything yet
     see=("cis-azure-3.0:3.3.1", "cis-azure-3.0:3.3.2", "prowler:keyvault_key_rotation_enabled"),
     population=population,
     name=lambda key: str(key["id"]),

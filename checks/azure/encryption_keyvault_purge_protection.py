@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import Check, Family, Stage, absent_means, bad, boolean, field, good, not_satisfied, satisfied
+from collector.check import Check, Family, absent_means, bad, boolean, field, good, not_satisfied, satisfied
 from collector.clouds.azure import Tenant
 from collector.model import Verdict
 
@@ -46,7 +46,6 @@ CHECK = Check(
     criteria=("CC6.1", "A1.2"),
     permissions=("Microsoft.KeyVault/vaults/read",),
     per="subscription",
-    stage=Stage.PREVIEW,  # no simulated tenant and no real one has shown it anything yet
     see=("cis-azure-3.0:3.3.5", "prowler:keyvault_recoverable"),
     population=population,
     name=lambda vault: str(vault["id"]),

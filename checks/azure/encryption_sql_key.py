@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import Check, Family, Stage, bad, field, good, not_satisfied, one_of, satisfied, text
+from collector.check import Check, Family, bad, field, good, not_satisfied, one_of, satisfied, text
 from collector.clouds.azure import Tenant
 from collector.model import Verdict
 
@@ -43,7 +43,6 @@ CHECK = Check(
     criteria=("CC6.1",),
     permissions=("Microsoft.Sql/servers/encryptionProtector/read", "Microsoft.Sql/servers/read"),
     per="subscription",
-    stage=Stage.PREVIEW,  # no simulated tenant and no real one has shown it anything yet
     see=("cis-azure-3.0:5.1.3", "prowler:sqlserver_tde_encrypted_with_cmk"),
     population=population,
     name=lambda server: str(server["id"]),

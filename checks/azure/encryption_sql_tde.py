@@ -13,7 +13,6 @@ from typing import Any
 from collector.check import (
     Check,
     Family,
-    Stage,
     bad,
     field,
     good,
@@ -64,7 +63,6 @@ CHECK = Check(
         "Microsoft.Sql/servers/databases/transparentDataEncryption/read",
     ),
     per="subscription",
-    stage=Stage.PREVIEW,  # no simulated tenant and no real one has shown it anything yet
     see=("cis-azure-3.0:5.1.5", "prowler:sqlserver_tde_encryption_enabled"),
     population=population,
     name=lambda database: str(database["id"]),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import Check, Family, Stage, bad, field, good, not_satisfied, one_of, satisfied, text
+from collector.check import Check, Family, bad, field, good, not_satisfied, one_of, satisfied, text
 from collector.clouds.azure import Tenant
 from collector.model import Verdict
 
@@ -43,7 +43,6 @@ CHECK = Check(
     criteria=("CC6.1",),
     permissions=("Microsoft.Storage/storageAccounts/read",),
     per="subscription",
-    stage=Stage.PREVIEW,  # no simulated tenant and no real one has shown it anything yet
     see=("prowler:storage_ensure_encryption_with_customer_managed_keys",),
     population=population,
     name=lambda account: str(account["id"]),

@@ -16,7 +16,6 @@ from typing import Any
 from collector.check import (
     Check,
     Family,
-    Stage,
     absent_means,
     bad,
     boolean,
@@ -107,7 +106,6 @@ CHECK = Check(
     criteria=("CC7.2", "CC7.3"),
     permissions=("Microsoft.Insights/actionGroups/read", "Microsoft.Insights/activityLogAlerts/read"),
     per="subscription",
-    stage=Stage.PREVIEW,  # no real tenant has shown it anything yet
     see=(*(f"cis-azure-3.0:6.2.{number}" for number in range(1, 11)), "prowler:monitor_alert_create_policy_assignment"),
     population=population,
     name=lambda subject: f"/subscriptions/{subject[0]}#{subject[1]}",

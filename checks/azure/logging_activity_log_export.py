@@ -13,7 +13,7 @@ Cost: one call for each subscription, and one for 1000 workspaces, storage accou
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from collector.check import Check, Family, Stage, absent_means, bad, boolean, field, good, not_satisfied, satisfied
+from collector.check import Check, Family, absent_means, bad, boolean, field, good, not_satisfied, satisfied
 from collector.clouds.azure import Tenant
 from collector.clouds.azure_references import DESTINATIONS, DIAGNOSTIC_SETTINGS, place_of
 from collector.errors import Unreadable
@@ -82,7 +82,6 @@ CHECK = Check(
         "Microsoft.Storage/storageAccounts/read",
     ),
     per="subscription",
-    stage=Stage.PREVIEW,  # no real tenant has shown it anything yet
     see=(
         "cis-azure-3.0:6.1.1",
         "cis-azure-3.0:6.1.2",

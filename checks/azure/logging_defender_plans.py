@@ -16,7 +16,6 @@ from typing import Any
 from collector.check import (
     Check,
     Family,
-    Stage,
     absent_means,
     bad,
     boolean,
@@ -79,7 +78,6 @@ CHECK = Check(
     criteria=("CC6.8", "CC7.2"),
     permissions=("Microsoft.Security/pricings/read",),
     per="subscription",
-    stage=Stage.PREVIEW,  # no real tenant has shown it anything yet
     see=(
         *(
             f"cis-azure-3.0:3.1.{part}"

@@ -14,19 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import (
-    Check,
-    Family,
-    Stage,
-    absent_means,
-    bad,
-    boolean,
-    field,
-    good,
-    not_satisfied,
-    satisfied,
-    text,
-)
+from collector.check import Check, Family, absent_means, bad, boolean, field, good, not_satisfied, satisfied, text
 from collector.clouds.azure import Tenant
 from collector.clouds.azure_references import DESTINATIONS, DIAGNOSTIC_SETTINGS, place_of
 from collector.model import Verdict
@@ -80,7 +68,6 @@ CHECK = Check(
         "Microsoft.Storage/storageAccounts/read",
     ),
     per="subscription",
-    stage=Stage.PREVIEW,  # no real tenant has shown it anything yet
     see=("cis-azure-3.0:6.1.4", "prowler:keyvault_logging_enabled"),
     population=population,
     name=lambda vault: str(vault["id"]),

@@ -14,7 +14,6 @@ from typing import Any
 from collector.check import (
     Family,
     LimitedCheck,
-    Stage,
     absent_means,
     bad,
     boolean,
@@ -105,7 +104,6 @@ CHECK = LimitedCheck(
         *("Microsoft.Sql/servers/read", "Microsoft.Storage/storageAccounts/read"),
     ),
     per="subscription",
-    stage=Stage.PREVIEW,  # no real tenant has shown it anything yet
     see=("cis-azure-3.0:5.1.1", "cis-azure-3.0:5.1.6", "prowler:sqlserver_auditing_retention_90_days"),
     population=population,
     name=lambda server: str(server["id"]),

@@ -16,7 +16,6 @@ from typing import Any
 from collector.check import (
     Family,
     LimitedCheck,
-    Stage,
     absent_means,
     bad,
     boolean,
@@ -104,7 +103,6 @@ CHECK = LimitedCheck(
         "Microsoft.Storage/storageAccounts/read",
     ),
     per="subscription",
-    stage=Stage.PREVIEW,  # no real tenant has shown it anything yet
     see=("cis-azure-3.0:7.5", "prowler:network_flow_log_captured_sent", "prowler:network_flow_log_more_than_90_days"),
     population=population,
     name=lambda network: str(network["id"]),

@@ -18,7 +18,6 @@ from typing import Any
 from collector.check import (
     Check,
     Family,
-    Stage,
     bad,
     boolean,
     field,
@@ -105,7 +104,6 @@ CHECK = Check(
         "graph:User.Read.All",
     ),
     per="tenant",
-    stage=Stage.PREVIEW,  # no real tenant has shown it anything yet
     see=("cis-azure-3.0:2.1.2", "prowler:entra_privileged_user_has_mfa"),
     population=population,
     name=lambda subject: str(subject["name"]),

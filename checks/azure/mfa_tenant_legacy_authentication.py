@@ -15,7 +15,7 @@ and two for the roles where they name any.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from collector.check import Family, LimitedCheck, Stage, bad, boolean, field, good, not_satisfied, satisfied
+from collector.check import Family, LimitedCheck, bad, boolean, field, good, not_satisfied, satisfied
 from collector.clouds.azure import Tenant
 from collector.clouds.azure_conditional_access import LEGACY, covering, rules_of, trials_of, uncovered
 from collector.clouds.azure_people import census
@@ -84,7 +84,6 @@ CHECK = LimitedCheck(
         "graph:User.Read.All",
     ),
     per="tenant",
-    stage=Stage.PREVIEW,  # no real tenant has shown it anything yet
     see=("prowler:entra_security_defaults_enabled",),
     population=population,
     name=lambda tenant: f"/tenants/{tenant}",

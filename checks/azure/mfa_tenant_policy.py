@@ -15,7 +15,7 @@ and two for the roles where they name any.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from collector.check import Family, LimitedCheck, Stage, bad, boolean, field, good, not_satisfied, satisfied
+from collector.check import Family, LimitedCheck, bad, boolean, field, good, not_satisfied, satisfied
 from collector.clouds.azure import Tenant
 from collector.clouds.azure_conditional_access import MODERN, covering, rules_of, trials_of, uncovered
 from collector.clouds.azure_people import census
@@ -91,7 +91,6 @@ CHECK = LimitedCheck(
         "graph:User.Read.All",
     ),
     per="tenant",
-    stage=Stage.PREVIEW,  # no real tenant has shown it anything yet
     see=("cis-azure-3.0:2.1.1", "cis-azure-3.0:2.2.5", "prowler:entra_security_defaults_enabled"),
     population=population,
     name=lambda tenant: f"/tenants/{tenant}",

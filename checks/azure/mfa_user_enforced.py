@@ -18,19 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import (
-    Check,
-    Family,
-    Stage,
-    bad,
-    boolean,
-    field,
-    good,
-    not_applicable,
-    not_satisfied,
-    outside,
-    satisfied,
-)
+from collector.check import Check, Family, bad, boolean, field, good, not_applicable, not_satisfied, outside, satisfied
 from collector.clouds.azure import Tenant
 from collector.clouds.azure_conditional_access import CLIENTS, MODERN, covering, rules_of, trials_of, uncovered
 from collector.clouds.azure_people import census, is_guest
@@ -103,7 +91,6 @@ CHECK = Check(
         "graph:User.Read.All",
     ),
     per="tenant",
-    stage=Stage.PREVIEW,  # no real tenant has shown it anything yet
     see=("cis-azure-3.0:2.2.5",),
     population=population,
     name=lambda subject: f"/users/{subject['user']['userPrincipalName']}",

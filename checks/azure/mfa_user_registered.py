@@ -13,19 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import (
-    Check,
-    Family,
-    Stage,
-    bad,
-    boolean,
-    field,
-    good,
-    not_applicable,
-    not_satisfied,
-    outside,
-    satisfied,
-)
+from collector.check import Check, Family, bad, boolean, field, good, not_applicable, not_satisfied, outside, satisfied
 from collector.clouds.azure import Tenant
 from collector.clouds.azure_people import id_of, is_guest, registered, registrations, users
 from collector.model import Verdict
@@ -71,7 +59,6 @@ CHECK = Check(
     criteria=("CC6.1",),
     permissions=("graph:AuditLog.Read.All", "graph:User.Read.All"),
     per="tenant",
-    stage=Stage.PREVIEW,  # no real tenant has shown it anything yet
     see=("cis-azure-3.0:2.1.3", "prowler:entra_non_privileged_user_has_mfa"),
     population=population,
     name=lambda subject: f"/users/{subject['user']['userPrincipalName']}",

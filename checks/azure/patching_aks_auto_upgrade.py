@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import Check, Family, Stage, absent_means, bad, field, good, not_satisfied, one_of, satisfied
+from collector.check import Check, Family, absent_means, bad, field, good, not_satisfied, one_of, satisfied
 from collector.clouds.azure import Tenant
 from collector.model import Verdict
 
@@ -53,7 +53,6 @@ CHECK = Check(
     criteria=("CC7.1",),
     permissions=("Microsoft.ContainerService/managedClusters/read",),
     per="subscription",
-    stage=Stage.PREVIEW,  # no simulated tenant and no real one has shown it anything yet
     population=population,
     name=lambda cluster: str(cluster["id"]),
     observe=observe,

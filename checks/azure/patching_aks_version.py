@@ -13,7 +13,6 @@ from typing import Any
 from collector.check import (
     Check,
     Family,
-    Stage,
     absent_means,
     bad,
     boolean,
@@ -85,7 +84,6 @@ CHECK = Check(
         "Microsoft.ContainerService/managedClusters/read",
     ),
     per="subscription",
-    stage=Stage.PREVIEW,  # no simulated tenant and no real one has shown it anything yet
     population=population,
     name=lambda cluster: str(cluster["id"]),
     observe=observe,

@@ -13,7 +13,6 @@ from typing import Any
 from collector.check import (
     Check,
     Family,
-    Stage,
     absent_means,
     bad,
     field,
@@ -79,7 +78,6 @@ CHECK = Check(
     criteria=("CC7.1",),
     permissions=("Microsoft.Compute/virtualMachines/read", "Microsoft.Security/assessments/read"),
     per="subscription",
-    stage=Stage.PREVIEW,  # no simulated tenant and no real one has shown it anything yet
     see=("prowler:defender_ensure_system_updates_are_applied",),
     population=population,
     name=lambda machine: str(machine["id"]),

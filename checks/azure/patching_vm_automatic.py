@@ -13,7 +13,6 @@ from typing import Any
 from collector.check import (
     Check,
     Family,
-    Stage,
     absent_means,
     bad,
     boolean,
@@ -104,7 +103,6 @@ CHECK = Check(
         "Microsoft.Maintenance/maintenanceConfigurations/read",
     ),
     per="subscription",
-    stage=Stage.PREVIEW,  # no simulated tenant and no real one has shown it anything yet
     population=population,
     name=lambda vm: str(vm["id"]),
     observe=observe,

@@ -13,7 +13,6 @@ from typing import Any
 from collector.check import (
     Family,
     LimitedCheck,
-    Stage,
     bad,
     field,
     good,
@@ -104,7 +103,6 @@ CHECK = LimitedCheck(
         "Microsoft.HybridCompute/machines/read",
     ),
     per="subscription",
-    stage=Stage.PREVIEW,  # no simulated tenant and no real one has shown it anything yet
     see=("prowler:defender_ensure_system_updates_are_applied",),
     population=population,
     name=lambda machine: str(machine["id"]),

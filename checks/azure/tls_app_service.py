@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import Check, Family, Stage, bad, boolean, field, good, not_satisfied, one_of, satisfied, text
+from collector.check import Check, Family, bad, boolean, field, good, not_satisfied, one_of, satisfied, text
 from collector.clouds.azure import Tenant
 from collector.errors import Unreadable
 from collector.model import Verdict
@@ -64,7 +64,6 @@ CHECK = Check(
         "Microsoft.Web/sites/slots/config/read",
     ),
     per="subscription",
-    stage=Stage.PREVIEW,  # no simulated tenant and no real one has shown it anything yet
     see=("prowler:app_ensure_http_is_redirected_to_https", "prowler:app_minimum_tls_version_12"),
     population=population,
     name=lambda app: str(app["id"]),

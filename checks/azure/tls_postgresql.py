@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import Check, Family, Stage, bad, field, good, not_satisfied, one_of, satisfied, text
+from collector.check import Check, Family, bad, field, good, not_satisfied, one_of, satisfied, text
 from collector.clouds.azure import Tenant
 from collector.model import Verdict
 
@@ -57,7 +57,6 @@ CHECK = Check(
         "Microsoft.DBforPostgreSQL/flexibleServers/read",
     ),
     per="subscription",
-    stage=Stage.PREVIEW,  # no simulated tenant and no real one has shown it anything yet
     see=("cis-azure-3.0:5.2.1", "prowler:postgresql_flexible_server_enforce_ssl_enabled"),
     population=population,
     name=lambda server: str(server["id"]),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import Check, Family, Stage, bad, boolean, field, good, not_satisfied, one_of, satisfied
+from collector.check import Check, Family, bad, boolean, field, good, not_satisfied, one_of, satisfied
 from collector.clouds.azure import Tenant
 from collector.model import Verdict
 
@@ -50,7 +50,6 @@ CHECK = Check(
     criteria=("CC6.7",),
     permissions=("Microsoft.Cache/redis/read",),
     per="subscription",
-    stage=Stage.PREVIEW,  # no simulated tenant and no real one has shown it anything yet
     population=population,
     name=lambda cache: str(cache["id"]),
     observe=observe,

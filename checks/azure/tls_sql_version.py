@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import Check, Family, Stage, bad, field, good, not_satisfied, one_of, satisfied
+from collector.check import Check, Family, bad, field, good, not_satisfied, one_of, satisfied
 from collector.clouds.azure import Tenant
 from collector.model import Verdict
 
@@ -45,7 +45,6 @@ CHECK = Check(
     criteria=("CC6.7",),
     permissions=("Microsoft.Sql/servers/read",),
     per="subscription",
-    stage=Stage.PREVIEW,  # no simulated tenant and no real one has shown it anything yet
     see=("prowler:sqlserver_recommended_minimal_tls_version",),
     population=population,
     name=lambda server: str(server["id"]),

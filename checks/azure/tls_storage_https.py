@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import Check, Family, Stage, bad, boolean, field, good, not_satisfied, satisfied
+from collector.check import Check, Family, bad, boolean, field, good, not_satisfied, satisfied
 from collector.clouds.azure import Tenant
 from collector.model import Verdict
 
@@ -41,7 +41,6 @@ CHECK = Check(
     criteria=("CC6.7",),
     permissions=("Microsoft.Storage/storageAccounts/read",),
     per="subscription",
-    stage=Stage.PREVIEW,  # no simulated tenant and no real one has shown it anything yet
     see=("cis-azure-3.0:4.1", "prowler:storage_secure_transfer_required_is_enabled"),
     population=population,
     name=lambda account: str(account["id"]),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import Check, Family, Stage, absent_means, bad, good, not_satisfied, one_of, satisfied
+from collector.check import Check, Family, absent_means, bad, good, not_satisfied, one_of, satisfied
 from collector.clouds.azure import Tenant
 from collector.model import Verdict
 
@@ -44,7 +44,6 @@ CHECK = Check(
     criteria=("CC6.7",),
     permissions=("Microsoft.Storage/storageAccounts/read",),
     per="subscription",
-    stage=Stage.PREVIEW,  # no simulated tenant and no real one has shown it anything yet
     see=("cis-azure-3.0:4.15", "prowler:storage_ensure_minimum_tls_version_12"),
     population=population,
     name=lambda account: str(account["id"]),

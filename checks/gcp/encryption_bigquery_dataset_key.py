@@ -13,7 +13,6 @@ from typing import Any
 from collector.check import (
     Check,
     Family,
-    Stage,
     absent_means,
     bad,
     field,
@@ -62,7 +61,6 @@ def evaluate(dataset: Dataset) -> Verdict:
 
 CHECK = Check(
     id="gcp-bigquery-dataset-key",
-    stage=Stage.PREVIEW,
     family=Family.ENCRYPTION,
     criteria=("CC6.1",),
     permissions=("cloudasset.assets.listResource",),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import Check, Family, Stage, absent_means, bad, field, good, not_satisfied, satisfied, text
+from collector.check import Check, Family, absent_means, bad, field, good, not_satisfied, satisfied, text
 from collector.clouds.gcp import Organization
 from collector.errors import Unreadable
 from collector.model import Verdict
@@ -55,7 +55,6 @@ def evaluate(disk: Disk) -> Verdict:
 
 CHECK = Check(
     id="gcp-disk-key",
-    stage=Stage.PREVIEW,
     family=Family.ENCRYPTION,
     criteria=("CC6.1",),
     permissions=("cloudasset.assets.listResource",),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import Check, Family, Stage, bad, field, good, not_satisfied, one_of, satisfied, text
+from collector.check import Check, Family, bad, field, good, not_satisfied, one_of, satisfied, text
 from collector.clouds.gcp import Organization
 from collector.model import Verdict
 
@@ -57,7 +57,6 @@ def evaluate(cluster: Cluster) -> Verdict:
 
 CHECK = Check(
     id="gcp-gke-secrets-key",
-    stage=Stage.PREVIEW,
     family=Family.ENCRYPTION,
     criteria=("CC6.1",),
     permissions=("cloudasset.assets.listResource",),

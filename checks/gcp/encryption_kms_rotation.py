@@ -14,7 +14,6 @@ from typing import Any
 from collector.check import (
     Family,
     LimitedCheck,
-    Stage,
     absent_means,
     bad,
     boolean,
@@ -97,7 +96,6 @@ def evaluate(key: Key, limits: Limits) -> Verdict:
 
 CHECK = LimitedCheck(
     id="gcp-kms-rotation",
-    stage=Stage.PREVIEW,
     family=Family.ENCRYPTION,
     criteria=("CC6.1",),
     permissions=("cloudasset.assets.listResource",),

@@ -13,7 +13,6 @@ from typing import Any
 from collector.check import (
     Check,
     Family,
-    Stage,
     absent_means,
     bad,
     field,
@@ -63,7 +62,6 @@ def evaluate(instance: Instance) -> Verdict:
 
 CHECK = Check(
     id="gcp-sql-key",
-    stage=Stage.PREVIEW,
     family=Family.ENCRYPTION,
     criteria=("CC6.1",),
     permissions=("cloudasset.assets.listResource",),

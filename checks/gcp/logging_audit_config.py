@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import Check, Family, Stage, absent_means, bad, field, good, not_satisfied, one_of, satisfied, text
+from collector.check import Check, Family, absent_means, bad, field, good, not_satisfied, one_of, satisfied, text
 from collector.clouds.gcp import Organization
 from collector.errors import Unreadable
 from collector.model import Verdict
@@ -68,7 +68,6 @@ def evaluate(audit: Audit) -> Verdict:
 
 CHECK = Check(
     id="gcp-audit-config",
-    stage=Stage.PREVIEW,
     family=Family.LOGGING,
     criteria=("CC7.2", "CC7.3"),
     permissions=("cloudasset.assets.listIamPolicy", "cloudasset.assets.listResource"),

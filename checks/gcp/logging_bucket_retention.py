@@ -13,7 +13,6 @@ from typing import Any
 from collector.check import (
     Family,
     LimitedCheck,
-    Stage,
     absent_means,
     bad,
     boolean,
@@ -77,7 +76,6 @@ def evaluate(bucket: Bucket, limits: Limits) -> Verdict:
 
 CHECK = LimitedCheck(
     id="gcp-log-bucket-retention",
-    stage=Stage.PREVIEW,
     family=Family.LOGGING,
     criteria=("CC7.2", "CC7.3"),
     permissions=("cloudasset.assets.listResource",),

@@ -12,19 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from collector.check import (
-    Check,
-    Family,
-    Stage,
-    absent_means,
-    bad,
-    boolean,
-    field,
-    good,
-    not_satisfied,
-    one_of,
-    satisfied,
-)
+from collector.check import Check, Family, absent_means, bad, boolean, field, good, not_satisfied, one_of, satisfied
 from collector.clouds.gcp import Organization
 from collector.clouds.gcp_filter import activity, covers
 from collector.errors import Unreadable
@@ -113,7 +101,6 @@ def evaluate(change: Change) -> Verdict:
 
 CHECK = Check(
     id="gcp-log-metric-alerts",
-    stage=Stage.PREVIEW,
     family=Family.LOGGING,
     criteria=("CC7.2", "CC7.3"),
     permissions=("cloudasset.assets.listResource",),

@@ -10,19 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import (
-    Check,
-    Family,
-    Stage,
-    absent_means,
-    bad,
-    boolean,
-    field,
-    good,
-    not_satisfied,
-    satisfied,
-    text,
-)
+from collector.check import Check, Family, absent_means, bad, boolean, field, good, not_satisfied, satisfied, text
 from collector.clouds.gcp import Organization
 from collector.errors import Unreadable
 from collector.model import Verdict
@@ -82,7 +70,6 @@ def evaluate(sinks: Sinks) -> Verdict:
 
 CHECK = Check(
     id="gcp-log-sink",
-    stage=Stage.PREVIEW,
     family=Family.LOGGING,
     criteria=("CC7.2", "CC7.3"),
     permissions=("cloudasset.assets.listResource",),

@@ -15,7 +15,6 @@ from typing import Any
 from collector.check import (
     Family,
     LimitedCheck,
-    Stage,
     absent_means,
     bad,
     boolean,
@@ -90,7 +89,6 @@ def evaluate(subnet: Subnet, limits: Limits) -> Verdict:
 
 CHECK = LimitedCheck(
     id="gcp-subnet-flow-logs",
-    stage=Stage.PREVIEW,
     family=Family.LOGGING,
     criteria=("CC6.6", "CC7.2"),
     permissions=("cloudasset.assets.listResource",),

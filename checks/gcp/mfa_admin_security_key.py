@@ -13,7 +13,6 @@ from typing import Any
 from collector.check import (
     Check,
     Family,
-    Stage,
     absent_means,
     bad,
     boolean,
@@ -79,7 +78,6 @@ def evaluate(user: User) -> Verdict:
 
 CHECK = Check(
     id="gcp-admin-security-key",
-    stage=Stage.PREVIEW,
     family=Family.MFA,
     criteria=("CC6.1", "CC6.3"),
     permissions=(

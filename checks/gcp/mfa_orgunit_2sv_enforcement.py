@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import Check, Family, Stage, absent_means, bad, field, good, not_satisfied, one_of, satisfied, text
+from collector.check import Check, Family, absent_means, bad, field, good, not_satisfied, one_of, satisfied, text
 from collector.clouds.gcp import Organization
 from collector.errors import Unreadable
 from collector.model import Verdict
@@ -93,7 +93,6 @@ def evaluate(place: Place) -> Verdict:
 
 CHECK = Check(
     id="gcp-orgunit-2sv-enforcement",
-    stage=Stage.PREVIEW,
     family=Family.MFA,
     criteria=("CC6.1",),
     permissions=(

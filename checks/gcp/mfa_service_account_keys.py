@@ -13,7 +13,6 @@ from typing import Any
 from collector.check import (
     Family,
     LimitedCheck,
-    Stage,
     absent_means,
     bad,
     boolean,
@@ -89,7 +88,6 @@ def evaluate(account: Account, limits: Limits) -> Verdict:
 
 CHECK = LimitedCheck(
     id="gcp-service-account-keys",
-    stage=Stage.PREVIEW,
     family=Family.MFA,
     criteria=("CC6.1",),
     permissions=("cloudasset.assets.listResource",),

@@ -10,19 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import (
-    Check,
-    Family,
-    Stage,
-    bad,
-    boolean,
-    field,
-    good,
-    not_applicable,
-    not_satisfied,
-    outside,
-    satisfied,
-)
+from collector.check import Check, Family, bad, boolean, field, good, not_applicable, not_satisfied, outside, satisfied
 from collector.clouds.gcp import Organization
 from collector.model import Verdict
 
@@ -57,7 +45,6 @@ def evaluate(user: User) -> Verdict:
 
 CHECK = Check(
     id="gcp-user-2sv-enrolled",
-    stage=Stage.PREVIEW,
     family=Family.MFA,
     criteria=("CC6.1",),
     permissions=(

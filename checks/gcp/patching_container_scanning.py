@@ -13,7 +13,6 @@ from typing import Any
 from collector.check import (
     Check,
     Family,
-    Stage,
     absent_means,
     bad,
     field,
@@ -97,7 +96,6 @@ def evaluate(repository: Repository) -> Verdict:
 
 CHECK = Check(
     id="gcp-container-scanning",
-    stage=Stage.PREVIEW,
     family=Family.PATCHING,
     criteria=("CC7.1",),
     permissions=("cloudasset.assets.listResource",),

@@ -10,19 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import (
-    Check,
-    Family,
-    Stage,
-    absent_means,
-    bad,
-    boolean,
-    field,
-    good,
-    not_satisfied,
-    satisfied,
-    text,
-)
+from collector.check import Check, Family, absent_means, bad, boolean, field, good, not_satisfied, satisfied, text
 from collector.clouds.gcp import Organization
 from collector.errors import Unreadable
 from collector.model import Verdict
@@ -71,7 +59,6 @@ def evaluate(pool: Pool) -> Verdict:
 
 CHECK = Check(
     id="gcp-gke-node-auto-upgrade",
-    stage=Stage.PREVIEW,
     family=Family.PATCHING,
     criteria=("CC7.1",),
     permissions=("cloudasset.assets.listResource",),

@@ -10,19 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import (
-    Check,
-    Family,
-    Stage,
-    absent_means,
-    bad,
-    boolean,
-    field,
-    good,
-    not_satisfied,
-    one_of,
-    satisfied,
-)
+from collector.check import Check, Family, absent_means, bad, boolean, field, good, not_satisfied, one_of, satisfied
 from collector.clouds.gcp import Organization
 from collector.model import Verdict
 
@@ -60,7 +48,6 @@ def evaluate(cluster: Cluster) -> Verdict:
 
 CHECK = Check(
     id="gcp-gke-release-channel",
-    stage=Stage.PREVIEW,
     family=Family.PATCHING,
     criteria=("CC7.1",),
     permissions=("cloudasset.assets.listResource",),

@@ -15,7 +15,6 @@ from typing import Any
 from collector.check import (
     Family,
     LimitedCheck,
-    Stage,
     bad,
     field,
     good,
@@ -73,7 +72,6 @@ def evaluate(machine: Machine, limits: Limits) -> Verdict:
 
 CHECK = LimitedCheck(
     id="gcp-instance-os-inventory",
-    stage=Stage.PREVIEW,
     family=Family.PATCHING,
     criteria=("CC7.1",),
     permissions=(

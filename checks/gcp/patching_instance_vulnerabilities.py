@@ -13,7 +13,6 @@ from typing import Any
 from collector.check import (
     Family,
     LimitedCheck,
-    Stage,
     absent_means,
     bad,
     field,
@@ -96,7 +95,6 @@ def evaluate(machine: Machine, limits: Limits) -> Verdict:
 
 CHECK = LimitedCheck(
     id="gcp-instance-vulnerabilities",
-    stage=Stage.PREVIEW,
     family=Family.PATCHING,
     criteria=("CC7.1",),
     permissions=(

@@ -14,7 +14,6 @@ from typing import Any
 from collector.check import (
     Family,
     LimitedCheck,
-    Stage,
     absent_means,
     bad,
     field,
@@ -84,7 +83,6 @@ def evaluate(instance: Instance, limits: Limits) -> Verdict:
 
 CHECK = LimitedCheck(
     id="gcp-sql-maintenance",
-    stage=Stage.PREVIEW,
     family=Family.PATCHING,
     criteria=("CC7.1",),
     permissions=("cloudasset.assets.listResource",),

@@ -13,7 +13,6 @@ from typing import Any
 from collector.check import (
     Family,
     LimitedCheck,
-    Stage,
     absent_means,
     bad,
     field,
@@ -89,7 +88,6 @@ def evaluate(certificate: Certificate, limits: Limits) -> Verdict:
 
 CHECK = LimitedCheck(
     id="gcp-certificate-expiry",
-    stage=Stage.PREVIEW,
     family=Family.TLS,
     criteria=("CC6.7",),
     permissions=("cloudasset.assets.listResource",),

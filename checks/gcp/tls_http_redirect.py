@@ -15,7 +15,6 @@ from typing import Any
 from collector.check import (
     Check,
     Family,
-    Stage,
     absent_means,
     bad,
     boolean,
@@ -94,7 +93,6 @@ def evaluate(proxy: Proxy) -> Verdict:
 MAP = "//compute.googleapis.com/projects/acme-prod/global/urlMaps/www-http"
 CHECK = Check(
     id="gcp-http-redirect",
-    stage=Stage.PREVIEW,
     family=Family.TLS,
     criteria=("CC6.6", "CC6.7"),
     permissions=("cloudasset.assets.listResource",),

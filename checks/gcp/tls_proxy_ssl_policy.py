@@ -13,7 +13,6 @@ from typing import Any
 from collector.check import (
     Check,
     Family,
-    Stage,
     absent_means,
     bad,
     boolean,
@@ -96,7 +95,6 @@ def evaluate(proxy: Proxy) -> Verdict:
 POLICY = "//compute.googleapis.com/projects/acme-prod/global/sslPolicies/modern"
 CHECK = Check(
     id="gcp-proxy-ssl-policy",
-    stage=Stage.PREVIEW,
     family=Family.TLS,
     criteria=("CC6.6", "CC6.7"),
     permissions=("cloudasset.assets.listResource",),

@@ -13,7 +13,6 @@ from typing import Any
 from collector.check import (
     Check,
     Family,
-    Stage,
     absent_means,
     bad,
     boolean,
@@ -67,7 +66,6 @@ def evaluate(instance: Instance) -> Verdict:
 
 CHECK = Check(
     id="gcp-sql-tls",
-    stage=Stage.PREVIEW,
     family=Family.TLS,
     criteria=("CC6.6", "CC6.7"),
     permissions=("cloudasset.assets.listResource",),

@@ -5,6 +5,7 @@ A cloud's SDK is imported when the first account of that cloud is opened, so a u
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from collector.clouds.handle import Handle
-from collector.clouds.rest import Paces
+from collector.clouds.rest import Edge, Paces, Rest
 from collector.clouds.transcript import Transcript
 from collector.errors import ConfigError, Denied
 from collector.model import Scope
@@ -62,6 +63,8 @@ class Directory:
     def open(self, settings: AccountSettings, transcript: Transcript, reference: datetime) -> Handle:
         """The handle for one run over one account. Raises Denied without credentials, ConfigError without the SDK."""
         cloud = settings.scope.cloud
+        if cloud not in _OPENERS:
+            raise ConfigError(f"{settings.scope}: this version cannot read {cloud}; remove [[{cloud}]]")
         try:
             return _OPENERS[cloud](self, settings, transcript, reference)
         except ImportError as error:
@@ -94,6 +97,26 @@ class Directory:
             settings.account, transcript, reference, edge.put, region=settings.home_region, sleep=self._sleep
         )
 
+    def _azure(self, settings: Any, transcript: Transcript, reference: datetime) -> Handle:
+        from collector.clouds import azure, azure_access, azure_answers
+
+        if settings.scope not in self._access:
+            self._access[settings.scope] = azure_access.Access(settings, secret=settings.secret(os.environ))
+        answers = azure_answers.Answers(self._access[settings.scope].send)
+        return azure.opened(settings, transcript, reference, self._edge(settings.scope, answers).put)
+
+    def _gcp(self, settings: Any, transcript: Transcript, reference: datetime) -> Handle:
+        from collector.clouds import gcp, gcp_access, gcp_answers
+
+        if settings.scope not in self._access:
+            self._access[settings.scope] = gcp_access.Access(settings)
+        answers = gcp_answers.Answers(self._access[settings.scope].send)
+        return gcp.opened(settings, transcript, reference, self._edge(settings.scope, answers).put)
+
+    def _edge(self, scope: Scope, answers: Rest) -> Any:
+        edge = Edge(answers, str(scope), self._paces, self._clock, self._sleep, **self._times())
+        return self._watched(edge)
+
     def _times(self) -> dict[str, Any]:
         return {
             "patience_seconds": self._limits.patience_seconds,
@@ -112,6 +135,8 @@ class Directory:
 
 _OPENERS: Mapping[str, Callable[[Directory, Any, Transcript, datetime], Handle]] = {
     "aws": Directory._aws,
+    "azure": Directory._azure,
+    "gcp": Directory._gcp,
 }
 
 
@@ -122,6 +147,14 @@ def kept(scope: Scope, transcript: Transcript, reference: datetime, settings: Ma
 
         home = settings.get("home_region", aws.HOME_REGION)
         return aws.Account(scope.account, transcript, reference, region=home)
+    if scope.cloud == "azure":
+        from collector.clouds import azure
+
+        return azure.kept(scope.account, transcript, reference, settings)
+    if scope.cloud == "gcp":
+        from collector.clouds import gcp
+
+        return gcp.kept(scope.account, transcript, reference, settings)
     raise ConfigError(f"{scope}: this version re-performs no such cloud")
 
 

@@ -52,12 +52,16 @@ class Reply:
 
 @dataclass(frozen=True)
 class Trouble:
-    """What an error response means: the code of our error family, the provider's code and words, what to do next."""
+    """What an error response means: the code of our error family, the provider's code and words, what to do next.
+
+    ``wait`` is after how many seconds another attempt is worth it, where the answer lets one know; 0 where not.
+    """
 
     failure: str
     code: str
     message: str
     remedy: str = ""
+    wait: float = 0.0
 
 
 class Rest:
@@ -185,7 +189,8 @@ class Edge:
         except ValueError:
             body = None
         if not 200 <= reply.status < 300:
-            return failed(self.rest.trouble(reply, body), **meta), seconds(reply.headers.get("retry-after"))
+            trouble = self.rest.trouble(reply, body)
+            return failed(trouble, **meta), seconds(reply.headers.get("retry-after")) or trouble.wait
         if wait := self.rest.allowance(reply.headers):
             self.paces.hush(self.account, call.lane, wait)
         if not isinstance(body, dict):

@@ -154,6 +154,12 @@ class Transcript:
             reader.append(key)
         return kept
 
+    def note(self, ids: Iterable[str]) -> None:
+        """Says that these exchanges, by their questions' ids, were read here too: by who was given what they say."""
+        reader = _reader.get()
+        if reader is not None:
+            reader += [key for key in ids if key not in reader]
+
     def _keep(self, question: Question, answer: Answer) -> Kept:
         data = b"" if answer.body is None else canonical.payload(answer.body)
         if len(data) > ANSWER_BYTES_MAX:

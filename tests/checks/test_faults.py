@@ -38,7 +38,7 @@ ACCOUNTS: dict[str, Any] = {
 }
 PARTS = {"aws": simulated.REGIONS[:1], "azure": simulated.SUBSCRIPTIONS, "gcp": simulated.PROJECTS}
 REGISTRY = registry.load([checks])
-SIMULATED = ("aws",)  # a check of another cloud stays in preview until a simulated cloud can show it something
+SIMULATED = ("aws", "azure", "gcp")  # a check of another cloud stays in preview until a simulated cloud can show it something
 IDS = [item.check.id for item in REGISTRY if item.check.cloud in SIMULATED]
 
 Path = tuple[str | int, ...]

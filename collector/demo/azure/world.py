@@ -56,16 +56,25 @@ ACTIONS = frozenset(
         "Microsoft.DBforMySQL/flexibleServers/read",
         "Microsoft.DBforPostgreSQL/flexibleServers/configurations/read",
         "Microsoft.DBforPostgreSQL/flexibleServers/read",
+        "Microsoft.EventHub/namespaces/read",
         "Microsoft.HybridCompute/machines/patchAssessmentResults/read",
         "Microsoft.HybridCompute/machines/read",
+        "Microsoft.Insights/actionGroups/read",
+        "Microsoft.Insights/activityLogAlerts/read",
+        "Microsoft.Insights/diagnosticSettings/read",
         "Microsoft.KeyVault/vaults/keys/read",
         "Microsoft.KeyVault/vaults/read",
         "Microsoft.Maintenance/configurationAssignments/read",
         "Microsoft.Maintenance/maintenanceConfigurations/read",
         "Microsoft.Management/managementGroups/descendants/read",
+        "Microsoft.Network/networkWatchers/flowLogs/read",
+        "Microsoft.Network/virtualNetworks/read",
+        "Microsoft.OperationalInsights/workspaces/read",
         "Microsoft.ResourceGraph/resources/read",
         "Microsoft.Resources/subscriptions/read",
         "Microsoft.Security/assessments/read",
+        "Microsoft.Security/pricings/read",
+        "Microsoft.Sql/servers/auditingSettings/read",
         "Microsoft.Sql/servers/databases/read",
         "Microsoft.Sql/servers/databases/transparentDataEncryption/read",
         "Microsoft.Sql/servers/encryptionProtector/read",
@@ -77,7 +86,15 @@ ACTIONS = frozenset(
         "Microsoft.Web/sites/slots/read",
     )
 )
-GRAPH_PERMISSIONS: frozenset[str] = frozenset()
+GRAPH_PERMISSIONS = frozenset(
+    (
+        "AuditLog.Read.All",
+        "GroupMember.Read.All",
+        "Policy.Read.All",
+        "RoleManagement.Read.Directory",
+        "User.Read.All",
+    )
+)
 
 
 @dataclass(frozen=True)
