@@ -41,12 +41,12 @@ def population(azure: Tenant) -> Iterable[Mapping[str, Any]]:
 
 def observe(azure: Tenant, disk: Mapping[str, Any]) -> Disk:
     because = "Disks, DiskProperties: optional, and absent from a disk that has nothing of the kind"
-    security = absent_means(disk, "properties.securityProfile", {}, because=because)
-    guest = absent_means(disk, "properties.encryptionSettingsCollection", {}, because=because)
+    security = absent_means(disk, "properties.securityProfile", None, because=because)
+    guest = absent_means(disk, "properties.encryptionSettingsCollection", None, because=because)
     return Disk(
         encryption=one_of(field(disk, "properties.encryption.type"), (PLATFORM, *CUSTOMER)),
-        security=one_of(field(security, "securityType"), SECURITY) if security else "",
-        guest=boolean(field(guest, "enabled")) if guest else False,
+        security=one_of(field(security, "securityType"), SECURITY) if security is not None else "",
+        guest=boolean(field(guest, "enabled")) if guest is not None else False,
     )
 
 

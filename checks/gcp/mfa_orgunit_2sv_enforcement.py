@@ -37,6 +37,8 @@ def population(gcp: Organization) -> Iterable[Mapping[str, Any]]:
     if "/" not in ids:
         raise Unreadable("the listing has no root unit: the Workspace administrator must see all units")
     every = gcp.each("cloudidentity.googleapis.com", "/v1/policies", "policies", pageSize=100)
+    if not every:  # not even one of Google's own, of which every customer has some
+        raise Unreadable("the listing of policies is empty: the Workspace administrator must be a super administrator")
     own = [policy for policy in every if text(field(policy, "setting.type")) == SETTING]
     groups = {absent_means(policy, "policyQuery.group", "", because=NO_GROUP) for policy in own}
     for group in sorted(groups | {""}):

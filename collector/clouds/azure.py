@@ -318,9 +318,9 @@ class Tenant(Handle):
 def _grants(permission: Mapping[str, Any], action: str) -> bool:
     """Whether one entry of the permissions list allows an action: among its actions, not among its notActions."""
     actions, others = permission.get("actions"), permission.get("notActions")
-    if not isinstance(actions, list) or not isinstance(others, list | None):
-        raise Unreadable("the permissions of a subscription have an entry without a list actions")
-    return any(_covers(each, action) for each in actions) and not any(_covers(each, action) for each in others or ())
+    if not isinstance(actions, list) or not isinstance(others, list):
+        raise Unreadable("the permissions of a subscription have an entry without the lists actions and notActions")
+    return any(_covers(each, action) for each in actions) and not any(_covers(each, action) for each in others)
 
 
 def _covers(pattern: object, action: str) -> bool:
@@ -368,7 +368,10 @@ def _index(pages: list[Kept]) -> _Index:
         data = body.get("data")
         if not isinstance(data, list):
             return _Index(problem=f"page {number + 1} has no list data")
-        if str(body.get("resultTruncated")).lower() == "true" and kept.exchange.last:
+        cut = str(body.get("resultTruncated")).lower()  # "true" and "false" are words here
+        if cut not in ("true", "false"):
+            return _Index(problem=f"page {number + 1} does not say whether it is whole (resultTruncated)")
+        if cut == "true" and kept.exchange.last:
             return _Index(problem="it was cut off and does not say where it goes on")
         totals.add(body.get("totalRecords"))
         rows += len(data)

@@ -38,7 +38,20 @@ ACCOUNTS: dict[str, Any] = {
 }
 PARTS = {"aws": simulated.REGIONS[:1], "azure": simulated.SUBSCRIPTIONS, "gcp": simulated.PROJECTS}
 REGISTRY = registry.load([checks])
-SIMULATED = ("aws", "azure", "gcp")  # a check of another cloud stays in preview until a simulated cloud can show it something
+SIMULATED = ("aws", "azure", "gcp")  # a check of another cloud stays in preview until it can be shown something
+# Who cites what an absence means: besides ``absent_means`` the handle of Google, whose JSON leaves an empty list out.
+CITING = ("absent_means", "_list")
+# A project of no organization has no parent, and is then none of those that are observed; a machine without an agent
+# has no inventory.
+OPTIONAL = {("projects", "*", "parent"), ("assets", "*", "osInventory")}
+# Where ``{}`` is how an API says that there is none: it may make a verdict worse.
+EMPTY_IS_AN_ANSWER = ("osconfig.googleapis.com",)
+# Texts that are names: another one is of something else, not a word that nobody knows.
+NAMES = {
+    *(("aws-iam-admin-hardware-mfa", name) for name in ("Action", "Resource")),
+    *(("gcp-orgunit-2sv-enforcement", name) for name in ("orgUnit", "type")),
+}
+TEXTLESS = ("aws-ebs-default-encryption",)  # reads nothing but yes and no
 IDS = [item.check.id for item in REGISTRY if item.check.cloud in SIMULATED]
 
 Path = tuple[str | int, ...]
@@ -257,6 +270,9 @@ def test_no_bad_answer_becomes_a_verdict(id: str, fault: str, recorded: Any, bas
         bad = Playback(recorded, question.id, FAULTS[fault](recorded[question.id][1]))
         after = replay(check, bad, baseline.part)
         what = f"{id}: {fault} {question.endpoint} {question.operation}"
+        if fault == "empty-body" and question.endpoint in EMPTY_IS_AN_ANSWER:
+            assert State.SATISFIED not in states(after).values(), what
+            continue
         assert_nothing_invented(baseline.run, after, what)
         assert blind(after), f"{what}: nobody was told"
 
@@ -336,11 +352,11 @@ def test_a_member_that_is_missing_is_no_answer(id: str, recorded: Any, baselines
         (kind_of(baseline.playback.asked[asked]), general(path))
         for asked, seen in baseline.playback.reads.items()
         for path, reader in seen
-        if reader == "absent_means"
+        if reader in CITING
     }
     tried = 0
     for question, path, _ in members_read(baseline, recorded):
-        if (kind_of(question), general(path)) in defaults:
+        if (kind_of(question), general(path)) in defaults or general(path) in OPTIONAL:
             continue  # the check cites what the provider's reference says of its absence
         answer = recorded[question.id][1]
         answer = replace(answer, body=without(answer.body, path))
@@ -375,7 +391,7 @@ def test_no_text_that_nobody_knows_makes_anything_better(id: str, recorded: Any,
     tried = 0
     for question, path, _ in members_read(baseline, recorded):
         answer = recorded[question.id][1]
-        if not isinstance(at(answer.body, path), str):
+        if not isinstance(at(answer.body, path), str) or (id, path[-1]) in NAMES:
             continue
         answer = replace(answer, body=with_value(answer.body, path, "WORD_OF_2031"))
         after = replay(check, Playback(recorded, question.id, answer), baseline.part)
@@ -385,4 +401,4 @@ def test_no_text_that_nobody_knows_makes_anything_better(id: str, recorded: Any,
             if subject in was and state is not was[subject]:
                 assert state in (State.UNDETERMINED, State.NOT_SATISFIED), f"{what}: {subject} became {state}"
         tried += 1
-    assert tried, f"{id} reads no text"
+    assert tried or id in TEXTLESS, f"{id} reads no text"

@@ -838,11 +838,14 @@ def test_a_missing_right_is_not_an_empty_subscription(wire: Wire) -> None:
     ("entries", "allowed"),
     [
         ([{"actions": ["*"], "notActions": []}], True),
-        ([{"actions": ["Microsoft.Compute/*"]}], True),
+        ([{"actions": ["Microsoft.Compute/*"], "notActions": []}], True),
         ([{"actions": ["MICROSOFT.COMPUTE/DISKS/READ"], "notActions": []}], True),
         ([{"actions": ["*/read"], "notActions": ["Microsoft.Compute/disks/*"]}], False),
         (
-            [{"actions": ["*/read"], "notActions": ["*/disks/read"]}, {"actions": ["microsoft.compute/disks/read"]}],
+            [
+                {"actions": ["*/read"], "notActions": ["*/disks/read"]},
+                {"actions": ["microsoft.compute/disks/read"], "notActions": []},
+            ],
             True,
         ),
         ([{"actions": ["Microsoft.Compute/disks"], "notActions": []}], False),
@@ -862,9 +865,9 @@ def test_actions_less_not_actions_of_each_role_are_what_one_may_do(
             tenant.resources(DISKS)
 
 
-def test_permissions_without_actions_are_no_permissions(wire: Wire) -> None:
-    wire.on("Microsoft.Authorization/permissions$", (200, {"value": [{"notActions": []}]}))
-    with pytest.raises(Unreadable, match="without a list actions"):
+def test_permissions_without_both_lists_are_no_permissions(wire: Wire) -> None:
+    wire.on("Microsoft.Authorization/permissions$", (200, {"value": [{"actions": ["*"]}]}))
+    with pytest.raises(Unreadable, match="without the lists actions and notActions"):
         tenant_over(wire).within(ONE).resources(DISKS)
 
 
