@@ -20,6 +20,7 @@ from rich.table import Table
 
 from collector import __version__, canonical, daemon, errors, logs
 from collector import config as config_file
+from collector import controls as controls_file
 from collector.check import doc_of, limits_record, section_of, title_of
 from collector.clouds import directory as clouds
 from collector.clouds.transcript import Transcript
@@ -178,8 +179,13 @@ def _root(
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path(),
-    account: Annotated[str, typer.Option(help="AWS account id; asked from the credentials found when left out.")] = "",
+    account: Annotated[
+        str, typer.Option(help="AWS account id. Without any account, that of the AWS credentials found.")
+    ] = "",
     profile: Annotated[str, typer.Option(help="Profile of the AWS configuration to use.")] = "",
+    azure_tenant: Annotated[str, typer.Option(help="Entra tenant id.")] = "",
+    gcp_parent: Annotated[str, typer.Option(help="Google organization, folder or project: organizations/123.")] = "",
+    workspace_admin: Annotated[str, typer.Option(help="Workspace administrator in whose name users are read.")] = "",
     origin: Annotated[str, typer.Option(help="Name of the ledger, host/tenant, fixed for ever.")] = "",
 ) -> None:
     """Write collector.toml and controls.toml from the credentials found. Overwrites nothing."""
@@ -187,17 +193,30 @@ def init(
     for path in targets.values():
         if path.exists():
             raise errors.ConfigError(f"{path} is already there; it was not touched")
-    if not account:
+    if not account and not azure_tenant and not gcp_parent:
         account = clouds.account_of(profile)
+    tables, names = [], []
+    if account:
+        names.append(f"aws-{account}")
+        tables.append(f'[[aws]]\naccount = "{account}"' + (f'\nprofile = "{profile}"' if profile else ""))
+    if azure_tenant:
+        names.append(f"azure-{azure_tenant}")
+        tables.append(f'[[azure]]\ntenant = "{azure_tenant}"')
+    if gcp_parent:
+        names.append(f"gcp-{gcp_parent.replace('/', '-')}")
+        admin = f'\nworkspace_admin = "{workspace_admin}"' if workspace_admin else ""
+        tables.append(f'[[gcp]]\nparent = "{gcp_parent}"{admin}')
     folder.mkdir(parents=True, exist_ok=True)
-    text = starter("collector.toml").replace("123456789012", account)
-    text = text.replace("evidence.example.com/production", origin or f"collector.local/aws-{account}")
-    if profile:
-        text = text.replace(f'account = "{account}"', f'account = "{account}"\nprofile = "{profile}"')
+    text = starter("collector.toml").replace("evidence.example.com/production", origin or f"collector.local/{names[0]}")
+    text = text.replace('[[aws]]\naccount = "123456789012"', "\n\n".join(tables))
     targets["collector.toml"].write_text(text)
-    targets["controls.toml"].write_text(starter("controls.toml"))
-    config_file.load(targets["collector.toml"], {})
-    out.print(f"Wrote {targets['collector.toml']} for account {account} and {targets['controls.toml']}.")
+    try:
+        config_file.load(targets["collector.toml"], {})
+    except errors.ConfigError:
+        targets["collector.toml"].unlink()
+        raise
+    targets["controls.toml"].write_text(controls_file.starter({name.partition("-")[0] for name in names}))
+    out.print(f"Wrote {targets['collector.toml']} for {', '.join(names)} and {targets['controls.toml']}.")
     out.print(f"Next: collector preflight --config {targets['collector.toml']}")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -13,8 +15,10 @@ from collector import tomlfile
 from collector.check import AnyCheck, Stage, limits_record, limits_with
 from collector.config import Criteria
 from collector.errors import ConfigError
+from collector.model import PART_WORDS
 from collector.tomlfile import Duration, Name, Seconds, Table, Text, Whole, distinct, matching, nearest
 
+LISTED_MAX = 80  # characters of a list of checks on one line
 CADENCE_SECONDS_MIN = 300  # the providers' own reports are older than that
 CADENCE_SECONDS_MAX = 31 * 86_400
 
@@ -190,6 +194,30 @@ def _known(registry: KnowsChecks, id: str, where: str) -> AnyCheck:
     if found.check.stage is Stage.RETIRED:
         raise ConfigError(f"{where} names the check {id!r}, which is retired; remove it")
     return found.check
+
+
+def starter(clouds: Collection[str]) -> str:
+    """The control file to begin with, for whoever uses these clouds ("aws", "azure", "gcp").
+
+    Checks of other clouds are left out, and with them the controls that nothing else tests.
+    """
+    text = resources.files("collector.starter").joinpath("controls.toml").read_text("utf-8")
+    others = tuple(f"{cloud}-" for cloud in PART_WORDS if cloud not in clouds)
+    kept = []
+    for table in text.split("\n[controls."):
+        found = re.search(r"^checks = \[(.*?)\]$", table, re.DOTALL | re.MULTILINE)
+        every = re.findall(r'"([^"]+)"', found[1]) if found else []
+        ours = [id for id in every if not id.startswith(others)] if others else every
+        if found is None or ours == every:
+            kept.append(table)
+        elif ours:
+            listed = ", ".join(f'"{id}"' for id in ours)
+            if len(listed) > LISTED_MAX:
+                listed = "\n" + "".join(f'    "{id}",\n' for id in ours)
+            kept.append(table.replace(found[0], f"checks = [{listed}]"))
+        else:  # a heading that ends the table belongs to the next one
+            kept[-1] += "".join(f"\n{line}\n" for line in table.splitlines() if line.startswith("# ---"))
+    return "\n[controls.".join(kept)
 
 
 def reference() -> str:

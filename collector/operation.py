@@ -104,8 +104,10 @@ class Operation:
             if last is None or last.data["digest"] != self.config_digest:
                 fields = {"digest": self.config_digest, "blob": batch.blob(effective), "collector": __version__}
                 batch.add(Draft(Kind.CONFIG, now, fields))
+            clouds = {account.scope.cloud for account in self.accounts}
             for id in self.controls.enabled:
-                self._announce_check(batch, id, now)
+                if self.registry[id].check.cloud in clouds:
+                    self._announce_check(batch, id, now)
 
     def _announce_check(self, batch: Batch, id: str, now: datetime) -> None:
         known = self.registry[id]

@@ -104,6 +104,7 @@ def test_without_the_collectors_own_permission_nobody_sees_more(
     before = blind(cloud)
     getattr(fresh, cloud).revoke(permission=permission)
     try:
-        assert before <= blind(cloud)
-    except CannotObserve as error:
-        assert str(error)
+        after = blind(cloud)
+    except CannotObserve:  # the account cannot be opened at all
+        return
+    assert before <= after

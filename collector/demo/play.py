@@ -13,24 +13,26 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from importlib import resources
 from pathlib import Path
 from types import TracebackType
 
 from collector import config, daemon
 from collector.alert.outbox import Channels, deliver_due, open_channels
 from collector.config import Settings
-from collector.demo.cloud import SimulatedCloud
+from collector.controls import starter
+from collector.demo.cloud import ORGANIZATION, TENANT, WORKSPACE_ADMIN, SimulatedCloud
 from collector.demo.inbox import Inbox
 from collector.demo.story import story
 from collector.errors import ConfigError
 from collector.ledger.store import Ledger
+from collector.model import PART_WORDS
 from collector.operation import Operation
 from collector.window.slots import ticks
 
 START = datetime(2026, 1, 1, tzinfo=UTC)  # fixed, so that the same seed tells the same story on any day
 CADENCE = timedelta(hours=6)  # hourly would be real, and would take six minutes instead of one
 WINDOW = "demo"
+QUOTA = 10_000
 SECRET_VARIABLE = "COLLECTOR_DEMO_WEBHOOK_SECRET"
 SECONDS_AFTER_THE_SLOT = 20
 
@@ -122,6 +124,9 @@ def play(
         stack.callback(inbox.close)
         cloud = stack.enter_context(SimulatedCloud(seed=seed, now=clock()))
         cloud.set("page_size", page_size)
+        # Six hours lie between two runs here, and no real second: nobody wants to wait for a quota of five seconds.
+        cloud.azure.set(key="resource_graph_per_5s", value=QUOTA)
+        cloud.gcp.set(key="list_assets_per_minute", value=QUOTA)
         stack.callback(_restore_environment, dict(os.environ))
         os.environ.update(cloud.environment, **{SECRET_VARIABLE: secret})
         end = START + timedelta(days=days)
@@ -206,6 +211,13 @@ def configuration(account: str, origin: str, inbox: str, window: tuple[datetime,
         "[[aws]]",
         f'account = "{account}"',
         "",
+        "[[azure]]",
+        f'tenant = "{TENANT}"',
+        "",
+        "[[gcp]]",
+        f'parent = "{ORGANIZATION.replace("-", "/", 1)}"',
+        f'workspace_admin = "{WORKSPACE_ADMIN}"',
+        "",
         "[web]",
         f'listen = "{listen}"',
         "",
@@ -226,7 +238,7 @@ def configuration(account: str, origin: str, inbox: str, window: tuple[datetime,
 
 def controls(cadence: str) -> str:
     """The starter controls, each with a cadence of its own unless it has one."""
-    text = resources.files("collector.starter").joinpath("controls.toml").read_text("utf-8")
+    text = starter(PART_WORDS)
     tables = text.split("\n[controls.")
     for number, table in enumerate(tables[1:], 1):
         if "\ncadence" not in table:

@@ -1,4 +1,4 @@
-"""What happens to the simulated account in a window, as data: seeded events that change the cloud or the collector.
+"""What happens in the simulated clouds in a window, as data: seeded events that change a cloud or the collector.
 
 Nothing here watches what a collector makes of it. Who lives through the events and turns the clock is in ``play.py``.
 """
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from collector.demo.azure.estate import ACCOUNT_ID, MFA_POLICY_ID
+from collector.demo.azure.world import ANALYTICS
 from collector.demo.cloud import SimulatedCloud
 from collector.demo.estate import (
     LEAVER,
@@ -23,6 +25,11 @@ from collector.demo.estate import (
     STORY_USER,
     tls_policy,
 )
+
+STORY_PERSON = "dana@acme.example"
+STORY_PROJECT = "//cloudresourcemanager.googleapis.com/projects/100000000001"
+STORY_SQL = "//cloudsql.googleapis.com/projects/acme-prod/instances/accounts"
+SSL_MODE = "resource.data.settings.ipConfiguration.sslMode"
 
 Kind = Literal["cloud", "collector-down", "collector-up", "denied", "granted"]
 Act = Callable[[SimulatedCloud], None]
@@ -56,6 +63,8 @@ def story(seed: int, start: datetime, days: int) -> list[Event]:
     teller.buckets()
     teller.machines()
     teller.traffic()
+    teller.azure()
+    teller.google()
     teller.outages()
     end = start + timedelta(days=days)
     return sorted((event for event in teller.events if event.at < end), key=lambda event: (event.at, event.title))
@@ -108,6 +117,24 @@ class _Teller:
         renewed = near + timedelta(days=max(1.5, 4 * self._stretch))
         later = renewed + timedelta(days=RENEWED_DAYS)
         self.tell(renewed, f"the certificate of {STORY_CERTIFICATE} is renewed", lambda cloud: certify(cloud, later))
+
+    def azure(self) -> None:
+        eased = self.tell(self.at(3.2), "Entra: MFA for all users is put in report-only", ease_mfa)
+        again = eased + timedelta(days=min(3, max(1.5, 3 * self._stretch)))
+        self.tell(again, "Entra: MFA is required of all users again", demand_mfa)
+        lowered = self.tell(self.at(12), "Azure: the storage account acmeinvoices takes TLS 1.0", lower_tls)
+        self.tell(lowered + timedelta(days=1.5), "Azure: acmeinvoices takes TLS 1.2 or later only", raise_tls)
+        self.tell(self.at(9), "Azure: the subscription acme-analytics appears", appear_subscription)
+
+    def google(self) -> None:
+        lost = self.tell(self.at(5), f"Google: {STORY_PERSON} switches 2-Step Verification off", lose_2sv)
+        self.tell(lost + timedelta(days=2), f"Google: {STORY_PERSON} has 2-Step Verification again", regain_2sv)
+        exempt = self.tell(self.at(14), "Google: the audit logs of acme-prod exempt a user", exempt_user)
+        self.tell(exempt + timedelta(days=1.5), "Google: the audit logs of acme-prod exempt nobody", exempt_nobody)
+        opened = self.tell(self.at(18), "Google: the database accounts takes connections without TLS", open_database)
+        self.tell(opened + timedelta(hours=30), "Google: the database accounts takes TLS only", close_database)
+        off = self.tell(self.at(23), "Google: the OS Config API of acme-prod is disabled", disable_api)
+        self.tell(off + timedelta(days=1), "Google: the OS Config API of acme-prod is enabled again", enable_api)
 
     def outages(self) -> None:
         down = self.tell(self.at(15.5), "the collector's machine goes down", nothing, "collector-down")
@@ -227,6 +254,63 @@ def certify(cloud: SimulatedCloud, until: datetime) -> None:
     key = f"acm/{HOME}"
     ends = {"not_after": until.isoformat()}
     cloud.set(key, [each | ends if each["domain"] == STORY_CERTIFICATE else each for each in cloud.get(key)])
+
+
+def ease_mfa(cloud: SimulatedCloud) -> None:
+    cloud.azure.edit(id=MFA_POLICY_ID, path="state", value="enabledForReportingButNotEnforced")
+
+
+def demand_mfa(cloud: SimulatedCloud) -> None:
+    cloud.azure.edit(id=MFA_POLICY_ID, path="state", value="enabled")
+
+
+def lower_tls(cloud: SimulatedCloud) -> None:
+    cloud.azure.edit(id=ACCOUNT_ID.lower(), path="properties.minimumTlsVersion", value="TLS1_0")
+
+
+def raise_tls(cloud: SimulatedCloud) -> None:
+    cloud.azure.edit(id=ACCOUNT_ID.lower(), path="properties.minimumTlsVersion", value="TLS1_2")
+
+
+def appear_subscription(cloud: SimulatedCloud) -> None:
+    cloud.azure.add_subscription(id=ANALYTICS, name="acme-analytics")
+
+
+def lose_2sv(cloud: SimulatedCloud) -> None:
+    cloud.gcp.edit(id=f"users/{STORY_PERSON}", path="isEnrolledIn2Sv", value=False)
+
+
+def regain_2sv(cloud: SimulatedCloud) -> None:
+    cloud.gcp.edit(id=f"users/{STORY_PERSON}", path="isEnrolledIn2Sv", value=True)
+
+
+def exempt_user(cloud: SimulatedCloud) -> None:
+    audited(cloud, {"exemptedMembers": [f"user:{STORY_PERSON}"]})
+
+
+def exempt_nobody(cloud: SimulatedCloud) -> None:
+    audited(cloud, {})
+
+
+def audited(cloud: SimulatedCloud, more: dict[str, list[str]]) -> None:
+    config = {"service": "allServices", "auditLogConfigs": [{"logType": "DATA_READ", **more}]}
+    cloud.gcp.edit(id=STORY_PROJECT, path="iamPolicy.auditConfigs", value=[config])
+
+
+def open_database(cloud: SimulatedCloud) -> None:
+    cloud.gcp.edit(id=STORY_SQL, path=SSL_MODE, value="ALLOW_UNENCRYPTED_AND_ENCRYPTED")
+
+
+def close_database(cloud: SimulatedCloud) -> None:
+    cloud.gcp.edit(id=STORY_SQL, path=SSL_MODE, value="ENCRYPTED_ONLY")
+
+
+def disable_api(cloud: SimulatedCloud) -> None:
+    cloud.gcp.revoke(permission="api:osconfig.googleapis.com", project="acme-prod")
+
+
+def enable_api(cloud: SimulatedCloud) -> None:
+    cloud.gcp.grant(permission="api:osconfig.googleapis.com", project="acme-prod")
 
 
 def deny(cloud: SimulatedCloud) -> None:
