@@ -10,26 +10,28 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import google.auth
 import requests
-from google.auth import compute_engine, external_account, impersonated_credentials
+from google.auth import aws, compute_engine, external_account, identity_pool, impersonated_credentials, pluggable
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError, TransportError
 from google.auth.transport.requests import Request
-from google.oauth2 import service_account
+from google.oauth2 import credentials, service_account
 
 from collector import canonical
 from collector.clouds.gcp import GcpSettings
-from collector.clouds.gcp_answers import AUTH, CREDENTIAL, DELEGATED_HOSTS, HOST, OAUTH, delegated_scope
+from collector.clouds.gcp_answers import AUTH, CREDENTIAL, DELEGATED_HOSTS, HOST, OAUTH, delegated_scope, trouble
 from collector.clouds.rest import CONNECT_SECONDS_MAX, READ_SECONDS_MAX, Call, Reply
-from collector.errors import ConfigError, Denied, Unavailable
+from collector.errors import CannotObserve, ConfigError, Denied, Disabled, Throttled, Unavailable
 
 # What the collector may do is in its role; a narrower scope would close Cloud Asset Inventory. The second scope lets
 # Google say whose the token is.
 SCOPES = (f"{AUTH}cloud-platform", f"{AUTH}userinfo.email")
 CONNECTIONS_MAX = 64  # to one host; more than there are threads that ask
+AGENT = "evidence-collector (gzip)"  # Google compresses only for who says so here too
 WORDS_MAX = 300  # of an error of google-auth
 NO_ADMIN = (
     "no workspace_admin is configured, so users, units and their policies cannot be read; set it and delegate the "
@@ -64,7 +66,7 @@ class Access:
             raise ConfigError(f"a token of Google was about to leave for {where.netloc}; it was not sent")
         scope = delegated_scope(where.netloc, where.path) if where.netloc in DELEGATED_HOSTS else ""
         token = self._token(scope)
-        headers = {"Accept": "application/json", "User-Agent": "evidence-collector"}
+        headers = {"Accept": "application/json", "User-Agent": AGENT}
         form = None
         if where.netloc == OAUTH:  # asks about the token itself, which so stays out of the URL
             form = {"access_token": token.text()}
@@ -113,8 +115,7 @@ class Access:
         file = self._settings.credentials_file
         if file is None:
             return google.auth.default(scopes=SCOPES, request=self._request)[0]
-        load: Any = google.auth.load_credentials_from_file
-        return load(str(file), scopes=SCOPES, request=self._request)[0]
+        return _of_file(file)
 
     def _own(self) -> Any:
         found = self._source()
@@ -125,10 +126,12 @@ class Access:
 
     def _delegated(self, own: _Token, scope: str) -> Any:
         """For one scope, in the name of the Workspace administrator: signed by the key, or where there is none by
-        Google on behalf of the service account (its own Token Creator)."""
+        Google, for whom may create tokens of the service account: the impersonating one, or the account itself."""
         admin = self._settings.workspace_admin
         if not admin:
             raise Denied(NO_ADMIN)
+        if account := self._settings.impersonate:
+            return _acting_as(self._source(), account, (scope,), subject=admin)
         own.text()
         credential = own.credential
         if isinstance(credential, service_account.Credentials):
@@ -153,7 +156,8 @@ class _Token:
         """A token that is good for some minutes. Raises CannotObserve, or OSError when Google was not to be reached."""
         with self._lock:
             try:
-                if self.credential is None:
+                # One that was refused is made anew, because what it was got with may be refused as well.
+                if self.credential is None or self.credential.token in self._refused:
                     self.credential = self._make()
                 if not self.credential.valid or self.credential.token in self._refused:
                     self.credential.refresh(self._request)
@@ -174,6 +178,41 @@ class _Token:
         with self._lock:
             if token not in self._refused:
                 self._refused.append(token)
+
+
+def _of_file(file: Path) -> Any:
+    """The credential of a key file, of a file of workload identity federation, or of ``gcloud auth``.
+
+    Raises Denied for anything else; google-auth's own loader of any kind of file is deprecated.
+    """
+    try:
+        info = canonical.parse(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise Denied(f"credentials_file {file.name} cannot be read: {error}") from error
+    kind = info.get("type") if isinstance(info, dict) else None
+    make: Any
+    if kind == "service_account":
+        make = service_account.Credentials.from_service_account_info
+    elif kind == "authorized_user":
+        make = credentials.Credentials.from_authorized_user_info
+    elif kind == "impersonated_service_account":
+        make = impersonated_credentials.Credentials.from_impersonated_service_account_info
+    elif kind == "external_account":
+        make = _federated(info).from_info
+    else:
+        raise Denied(
+            f"credentials_file {file.name} is of type {kind!r}; it must be a service account's key, a configuration of "
+            "workload identity federation, or what gcloud auth application-default login writes"
+        )
+    return make(info, scopes=SCOPES)
+
+
+def _federated(info: dict[str, Any]) -> Any:
+    """The class that fetches the foreign token which a pool of workload identity takes."""
+    if info.get("subject_token_type") == "urn:ietf:params:aws:token-type:aws4_request":
+        return aws.Credentials
+    source = info.get("credential_source")
+    return pluggable.Credentials if isinstance(source, dict) and "executable" in source else identity_pool.Credentials
 
 
 def _acting_as(source: Any, account: str, scopes: tuple[str, ...], **more: Any) -> Any:
@@ -221,8 +260,23 @@ def _no_token(error: GoogleAuthError) -> Exception:
     if isinstance(error, RefreshError):
         if error.retryable:
             return Unavailable(f"Google failed to sign the collector in ({words}); the next run tries again")
+        if len(error.args) > 1 and (found := _of_iam(words, error.args[1])) is not None:
+            return found
         remedy = "look at the credentials in the configuration"
         if "unauthorized_client" in words:
             remedy = "delegate the scopes to the service account in the Admin console: collector policy gcp"
         return Denied(f"no token of Google: {words}; {remedy}")
     return Denied(f"no token of Google: {words}")
+
+
+def _of_iam(words: str, text: Any) -> CannotObserve | None:
+    """What IAM Credentials said when it was to act or to sign for a service account; None for any other text."""
+    try:
+        body = canonical.parse(text)
+        status = int(body["error"]["code"])
+    except (ValueError, TypeError, LookupError):
+        return None
+    found = trouble(status, body)
+    kind = next((each for each in (Disabled, Throttled, Unavailable) if each.code == found.failure), Denied)
+    said = f"{words}: {found.code} {found.message}"[:WORDS_MAX]
+    return kind(f"no token of Google: {said}; {found.remedy or 'the next run tries again'}")

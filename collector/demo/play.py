@@ -10,9 +10,11 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -30,7 +32,7 @@ from collector.operation import Operation
 from collector.window.slots import ticks
 
 START = datetime(2026, 1, 1, tzinfo=UTC)  # fixed, so that the same seed tells the same story on any day
-CADENCE = timedelta(hours=6)  # hourly would be real, and would take six minutes instead of one
+CADENCE = timedelta(hours=12)  # hourly would be real, and would take twelve times as long
 WINDOW = "demo"
 QUOTA = 10_000
 SECRET_VARIABLE = "COLLECTOR_DEMO_WEBHOOK_SECRET"
@@ -124,7 +126,7 @@ def play(
         stack.callback(inbox.close)
         cloud = stack.enter_context(SimulatedCloud(seed=seed, now=clock()))
         cloud.set("page_size", page_size)
-        # Six hours lie between two runs here, and no real second: nobody wants to wait for a quota of five seconds.
+        # Twelve hours lie between two runs here, and no real second: nobody wants to wait for a quota of five seconds.
         cloud.azure.set(key="resource_graph_per_5s", value=QUOTA)
         cloud.gcp.set(key="list_assets_per_minute", value=QUOTA)
         stack.callback(_restore_environment, dict(os.environ))
@@ -133,7 +135,7 @@ def play(
         (folder / "collector.toml").write_text(
             configuration(cloud.account, "demo.local/acme", inbox.url, (START, end), "")
         )
-        (folder / "controls.toml").write_text(controls("6h"))
+        (folder / "controls.toml").write_text(controls("12h"))
         settings = config.load(folder / "collector.toml", os.environ)
         ledger = daemon.open_ledger(settings, create=True)
         played = Played(settings, folder, cloud, inbox, clock, ledger, stack.pop_all())
@@ -152,6 +154,7 @@ def _live(played: Played, seed: int, end: datetime, progress: Callable[[int, int
     moments = list(ticks(START, end, int(CADENCE.total_seconds())))
     operation, channels = _begin(played)
     up, reason = True, ""
+    workers = played.stack.enter_context(ThreadPoolExecutor(len(operation.accounts)))  # as the daemon has them
     for number, moment in enumerate(moments):
         played.clock.set(moment + timedelta(seconds=SECONDS_AFTER_THE_SLOT))
         played.cloud.set_now(played.clock())
@@ -170,8 +173,9 @@ def _live(played: Played, seed: int, end: datetime, progress: Callable[[int, int
         if up:
             for account in operation.accounts:
                 operation.plan(account)
-                operation.answer_due(account, reason or "the run before it was still at work")
-                played.slots += 1
+            why = reason or "the run before it was still at work"
+            list(workers.map(partial(operation.answer_due, reason=why), operation.accounts))
+            played.slots += len(operation.accounts)
             reason = ""
             operation.heartbeat()
             deliver_due(operation.ledger, channels, operation.clock)

@@ -109,7 +109,7 @@ class _Teller:
 
     def traffic(self) -> None:
         stopped = self.tell(self.at(13), f"somebody stops the trail {STORY_TRAIL}", stop_trail)
-        self.tell(stopped + timedelta(hours=9), f"the trail {STORY_TRAIL} records again", start_trail)
+        self.tell(stopped + timedelta(hours=14), f"the trail {STORY_TRAIL} records again", start_trail)
         near = self.at(20)
         until = near + timedelta(days=CERTIFICATE_DAYS_LEFT)
         title = f"the certificate of {STORY_CERTIFICATE} is replaced by one with {CERTIFICATE_DAYS_LEFT} days left"
@@ -143,7 +143,7 @@ class _Teller:
         denied = self.tell(self.at(22), "kms:GetKeyRotationStatus is taken from the collector", deny, "denied")
         self.tell(denied + timedelta(days=1), "kms:GetKeyRotationStatus is granted again", grant, "granted")
         morning = (self._start + timedelta(days=26.5 * self._stretch)).replace(
-            hour=5, minute=40, second=0, microsecond=0
+            hour=11, minute=40, second=0, microsecond=0
         )
         if morning < self._start:
             morning += timedelta(days=1)

@@ -28,16 +28,25 @@ resource "azurerm_role_definition" "evidence_collector" {
       "Microsoft.DBforMySQL/flexibleServers/read",
       "Microsoft.DBforPostgreSQL/flexibleServers/configurations/read",
       "Microsoft.DBforPostgreSQL/flexibleServers/read",
+      "Microsoft.EventHub/namespaces/read",
       "Microsoft.HybridCompute/machines/patchAssessmentResults/read",
       "Microsoft.HybridCompute/machines/read",
+      "Microsoft.Insights/actionGroups/read",
+      "Microsoft.Insights/activityLogAlerts/read",
+      "Microsoft.Insights/diagnosticSettings/read",
       "Microsoft.KeyVault/vaults/keys/read",
       "Microsoft.KeyVault/vaults/read",
       "Microsoft.Maintenance/configurationAssignments/read",
       "Microsoft.Maintenance/maintenanceConfigurations/read",
       "Microsoft.Management/managementGroups/descendants/read",
+      "Microsoft.Network/networkWatchers/flowLogs/read",
+      "Microsoft.Network/virtualNetworks/read",
+      "Microsoft.OperationalInsights/workspaces/read",
       "Microsoft.ResourceGraph/resources/read",
       "Microsoft.Resources/subscriptions/read",
       "Microsoft.Security/assessments/read",
+      "Microsoft.Security/pricings/read",
+      "Microsoft.Sql/servers/auditingSettings/read",
       "Microsoft.Sql/servers/databases/read",
       "Microsoft.Sql/servers/databases/transparentDataEncryption/read",
       "Microsoft.Sql/servers/encryptionProtector/read",
@@ -65,7 +74,11 @@ data "azuread_service_principal" "graph" {
 
 resource "azuread_app_role_assignment" "evidence_collector" {
   for_each = toset([
-
+    "AuditLog.Read.All",
+    "GroupMember.Read.All",
+    "Policy.Read.All",
+    "RoleManagement.Read.Directory",
+    "User.Read.All",
   ])
   app_role_id         = data.azuread_service_principal.graph.app_role_ids[each.value]
   principal_object_id = var.principal_id
