@@ -16,7 +16,7 @@ $(READY): requirements/dev.txt pyproject.toml tools/venv.sh
 	@sh tools/venv.sh $(VENV)
 	@touch $@
 
-demo: $(READY) ## A simulated cloud, a 30-day window, an evidence package that verifies
+demo: $(READY) ## Three simulated clouds, a 30-day window, an evidence package that verifies
 	@$(BIN)/collector demo --out demo-out
 
 run: $(READY) ## The daemon, with ./collector.toml (collector init writes one)

@@ -6,6 +6,7 @@ import ctypes
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ from rich.table import Table
 from collector import __version__, canonical, daemon, errors, logs
 from collector import config as config_file
 from collector import controls as controls_file
-from collector.check import doc_of, limits_record, section_of, title_of
+from collector.check import Family, Stage, doc_of, limits_record, section_of, title_of
 from collector.clouds import directory as clouds
 from collector.clouds.transcript import Transcript
 from collector.collect import Task, collect
@@ -487,7 +488,18 @@ def checks_list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fal
     for row in sorted(rows, key=lambda r: (r["family"], r["id"])):
         table.add_row(row["id"], row["family"], " ".join(row["criteria"]), row["title"])
     out.print(table)
-    out.print(f"{len(rows)} checks. Read one: collector checks show ID")
+    out.print(cells_table(registry))
+    out.print(f"{len(rows)} checks. Read one: collector checks show ID. What no API tells: docs/coverage.md")
+
+
+def cells_table(registry: Registry) -> Table:
+    """How many checks there are for each family and cloud; those in preview and retired ones are not counted."""
+    table = _table("checks of each family and cloud", "family", *PART_WORDS)
+    for family in Family:
+        ours = [item.check for item in registry if item.check.family is family and item.check.stage is Stage.STABLE]
+        counts = Counter(check.cloud for check in ours)
+        table.add_row(family.value, *(str(counts[cloud]) for cloud in PART_WORDS))
+    return table
 
 
 def _check_record(registry: Registry, id: str) -> dict[str, Any]:
@@ -722,7 +734,7 @@ def demo(
         typer.Option("--serve", help="Afterwards keep the cloud and a daemon running, and print how to reach them."),
     ] = False,
 ) -> None:
-    """A simulated AWS account, a whole window in about a minute, then export and verify. Needs no account."""
+    """Three simulated clouds, a whole window in about two minutes, then export and verify. Needs no account."""
     from collector.export import read
     from collector.ledger import verify as verifier
 

@@ -204,7 +204,10 @@ def _of_file(file: Path) -> Any:
             f"credentials_file {file.name} is of type {kind!r}; it must be a service account's key, a configuration of "
             "workload identity federation, or what gcloud auth application-default login writes"
         )
-    return make(info, scopes=SCOPES)
+    try:
+        return make(info, scopes=SCOPES)
+    except (ValueError, GoogleAuthError) as error:
+        raise Denied(f"credentials_file {file.name} cannot be used: {str(error)[:WORDS_MAX]}") from error
 
 
 def _federated(info: dict[str, Any]) -> Any:

@@ -75,7 +75,7 @@ class Answers(Rest):
 
     def split(self, call: Call, body: dict[str, Any]) -> tuple[dict[str, Any], Any, str]:
         host = urlsplit(call.url).netloc
-        if host == OAUTH:
+        if host == OAUTH and call.method != CREDENTIAL:
             return {name: body[name] for name in KEPT_OF_TOKEN if name in body}, None, ""
         as_of = str(body.get("readTime") or "") if host == ASSETS else ""
         if "nextPageToken" not in body:
