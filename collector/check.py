@@ -7,20 +7,25 @@ What a check may use is here: the card, the three verdict makers, the strict par
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, Generic, TypeVar, cast
 
-from collector import canonical
-from collector.errors import ConfigError, Unreadable
+from collector.errors import ConfigError
 from collector.model import PART_WORDS, State, Verdict
+from collector.parsers import absent_means as absent_means
+from collector.parsers import boolean as boolean
+from collector.parsers import document as document
+from collector.parsers import field as field
+from collector.parsers import number as number
+from collector.parsers import one_of as one_of
+from collector.parsers import text as text
 
 C = TypeVar("C")  # the cloud handle
 S = TypeVar("S")  # one subject, as the listing names it
 F = TypeVar("F")  # the facts of one subject: a frozen dataclass
 L = TypeVar("L")  # the limits of a check: a frozen dataclass
-E = TypeVar("E", bound=str)
 
 
 class Family(StrEnum):
@@ -50,79 +55,6 @@ def not_satisfied(reason: str) -> Verdict:
 
 def not_applicable(reason: str) -> Verdict:
     return Verdict(State.NOT_APPLICABLE, reason)
-
-
-# --- strict parsers: an unexpected word is no answer, not a no ---
-
-
-def boolean(value: object) -> bool:
-    """``true`` or ``false``, as JSON or as text in any case. Raises Unreadable for everything else."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    raise Unreadable(f"neither true nor false: {value!r}")
-
-
-def number(value: object) -> int:
-    """A whole number, as JSON or as digits. Raises Unreadable for everything else."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.removeprefix("-").isdecimal():
-        return int(value)
-    raise Unreadable(f"not a whole number: {value!r}")
-
-
-def text(value: object) -> str:
-    """A text with something in it. Raises Unreadable for everything else."""
-    if isinstance(value, str) and value:
-        return value
-    raise Unreadable(f"not a text: {value!r}")
-
-
-def document(value: object) -> dict[str, Any]:
-    """A JSON object that an answer holds as text, such as a policy. Raises Unreadable for everything else."""
-    try:
-        found = canonical.parse(text(value))
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise Unreadable("not a JSON object in the text of the answer")
-    return found
-
-
-def one_of(value: object, known: Collection[E]) -> E:
-    """``value`` when it is one of the ``known`` words. Raises Unreadable for a word nobody has judged yet."""
-    if value in known:
-        return cast("E", value)
-    raise Unreadable(f"{value!r} is none of {', '.join(sorted(known))}")
-
-
-def field(answer: Mapping[str, Any], path: str) -> Any:
-    """The member at a dotted path. Raises Unreadable when any part of it is absent or null."""
-    value: Any = answer
-    for part in path.split("."):
-        if not isinstance(value, Mapping) or value.get(part) is None:
-            raise Unreadable(f"the answer has no {path}")
-        value = value[part]
-    return value
-
-
-def absent_means(answer: Mapping[str, Any], path: str, default: Any, *, because: str) -> Any:
-    """The member at a dotted path, or ``default`` where the provider documents what its absence means.
-
-    ``because`` cites that documentation; it is printed on the check's page. Use it for nothing else: a member
-    that merely happens to be missing is no answer, and ``field`` is the function for it.
-    """
-    assert because, "cite the provider's reference"
-    value: Any = answer
-    for part in path.split("."):
-        if not isinstance(value, Mapping):
-            raise Unreadable(f"the answer has no {path}")
-        if value.get(part) is None:
-            return default
-        value = value[part]
-    return value
 
 
 # --- the card ---

@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import absent_means, field, one_of, text
 from collector.errors import Unreadable
+from collector.parsers import absent_means, field, one_of, text
 
 CLIENTS = ("browser", "mobileAppsAndDesktopClients", "exchangeActiveSync", "other")
 MODERN, LEGACY = CLIENTS[:2], CLIENTS[2:]  # legacy clients cannot be asked for a second factor: they are stopped by it

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from collector.check import absent_means, boolean, field, one_of, text
 from collector.clouds.azure import Tenant
 from collector.clouds.azure_conditional_access import ID, Person, Rule, groups_of, names_roles
 from collector.errors import Unreadable
+from collector.parsers import absent_means, boolean, field, one_of, text
 
 ROLES = "/roleManagement/directory"
 USER, GROUP = "#microsoft.graph.user", "#microsoft.graph.group"
