@@ -80,7 +80,8 @@ class _ReadingModels(Loader):  # type: ignore[misc]  # botocore is untyped
         key = (service_name, api_version)
         if key not in self._reading:
             self._reading[key] = _reading(super().load_service_model(service_name, type_name, api_version))
-            self._cache.clear()  # botocore keeps the whole model there
+            for held in [held for held in self._cache if held[0] != "list_available_services"]:
+                del self._cache[held]  # botocore keeps the whole model there
         return self._reading[key]
 
 

@@ -40,7 +40,7 @@ LEAST_DAYS = 14  # from here on everything happens
 CERTIFICATE_DAYS_LEFT = 20
 RENEWED_DAYS = 395
 DENIED_LABEL, THROTTLED_LABEL = "story-denied", "story-throttled"
-THROTTLED_CALLS = 6  # of each service: enough to be seen in the call log, few enough to be overcome by patience
+THROTTLED_CALLS = 2  # of each service: enough to be seen in the call log, few enough to be overcome by patience
 
 
 @dataclass(frozen=True)
