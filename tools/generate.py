@@ -27,6 +27,7 @@ import typer  # noqa: E402
 import checks  # noqa: E402
 from collector import cli, config, controls, registry  # noqa: E402
 from collector.check import AnyCheck, Stage, limits_record, section_of, title_of  # noqa: E402
+from collector.cli.terminal import Exit  # noqa: E402
 from collector.collect import facts_record  # noqa: E402
 from collector.criteria import CRITERIA  # noqa: E402
 from collector.policy import aws, azure, gcp  # noqa: E402
@@ -286,18 +287,18 @@ def help_of(command: click.Command, path: Sequence[str]) -> Iterator[tuple[str, 
 
 def cli_page(_: Registry) -> dict[str, str]:
     lines = [f"<!-- {MARK} -->", "", "# The command line", "", "## Exit codes", ""]
-    lines += table(("code", "name", "means"), [(code.value, code.name.lower(), EXITS[code]) for code in cli.Exit])
+    lines += table(("code", "name", "means"), [(code.value, code.name.lower(), EXITS[code]) for code in Exit])
     for name, text in help_of(typer.main.get_command(cli.app), ["collector"]):
         lines += ["", f"## {name}", "", "```", *(line.rstrip() for line in text.splitlines()), "```"]
     return {"docs/reference/cli.md": "\n".join(lines) + "\n"}
 
 
 EXITS = {
-    cli.Exit.FINE: "all is well",
-    cli.Exit.DEVIATIONS: "everything could be observed, and something is not satisfied",
-    cli.Exit.USAGE: "the command, the configuration or the database cannot be used as it stands",
-    cli.Exit.BLIND: "something could not be observed",
-    cli.Exit.BROKEN: "evidence does not verify",
+    Exit.FINE: "all is well",
+    Exit.DEVIATIONS: "everything could be observed, and something is not satisfied",
+    Exit.USAGE: "the command, the configuration or the database cannot be used as it stands",
+    Exit.BLIND: "something could not be observed",
+    Exit.BROKEN: "evidence does not verify",
 }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from collector import cli
+from collector.cli.windows import export_window
 from collector.demo.estate import PLANTED_SECRETS
 from collector.demo.play import WINDOW, Played, play
 from collector.ledger import verify as verifier
@@ -34,7 +34,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
 @pytest.fixture(scope="module")
 def package(played: Played) -> Path:
     target = played.folder / "package"
-    cli.export_window(played.settings, played.ledger, WINDOW, target, played.now)
+    export_window(played.settings, played.ledger, WINDOW, target, played.now)
     return target
 
 

@@ -1,0 +1,9 @@
+"""The command line: the only place that prints or exits. Every command is a thin layer over a room below.
+
+A command is added by a module here that registers it with ``app``; the order of the imports is that of ``--help``.
+"""
+
+from collector.cli import setup, observe, checks, windows, db, demo  # isort: skip
+from collector.cli.app import app, main
+
+__all__ = ["app", "checks", "db", "demo", "main", "observe", "setup", "windows"]

@@ -1,0 +1,160 @@
+"""``window``, ``export`` and ``verify``: what a window shows, its package, and the proof of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from collector import canonical, daemon
+from collector.cli.app import app, window_app
+from collector.cli.terminal import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    Exit,
+    JsonOption,
+    out,
+    print_json,
+    progress,
+    reading,
+    settings_of,
+    table_of,
+    words_for,
+)
+from collector.config import Settings
+from collector.ledger.entry import Draft, Kind
+from collector.ledger.store import Ledger
+from collector.model import State
+from collector.window.findings import Finding
+
+if TYPE_CHECKING:
+    from collector.export.dossier import Dossier
+
+
+@window_app.command("list")
+def window_list(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """The windows that the configuration names."""
+    settings = settings_of(config)
+    rows = [
+        {"name": name, "since": canonical.stamp(w.since), "until": canonical.stamp(w.until), "zone": w.zone}
+        for name, w in settings.windows.items()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    table = table_of("", "name", "since", "until", "zone")
+    for row in rows:
+        table.add_row(*row.values())
+    out.print(table)
+
+
+@window_app.command("show")
+def window_show(
+    name: Annotated[str, typer.Argument(help="The name of a window.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Coverage, deviations and findings of one window, up to now."""
+    from collector.export import read
+
+    settings = settings_of(config)
+    with reading(settings) as ledger:
+        dossier = read.read(ledger, settings, name, daemon.utc_now(), upto=ledger.size())
+    if as_json:
+        print_json([finding_record(finding) for finding in dossier.findings])
+    else:
+        out.print(findings_table(dossier))
+    worst = {finding.state for finding in dossier.findings}
+    if State.UNDETERMINED in worst:
+        raise typer.Exit(Exit.BLIND)
+    raise typer.Exit(Exit.DEVIATIONS if State.NOT_SATISFIED in worst else Exit.FINE)
+
+
+def finding_record(finding: Finding) -> dict[str, Any]:
+    """A finding as JSON: durations in whole seconds."""
+    return {
+        "control": finding.control,
+        "state": finding.state.value,
+        "due": finding.due,
+        "covered": finding.covered,
+        "deviations": len(finding.deviations),
+        "longest_gap_s": int(finding.longest_gap.total_seconds()),
+        "words": finding.words,
+    }
+
+
+def findings_table(dossier: Dossier) -> Table:
+    """The controls of a window with what became of them."""
+    table = table_of("", "control", "owner", "finding", "slots covered", "exceptions", "longest gap")
+    cards = {card.id: card for card in dossier.controls}
+    for finding in dossier.findings:
+        table.add_row(
+            f"{finding.control} {cards[finding.control].title}",
+            cards[finding.control].owner,
+            f"{finding.state.value}: {finding.words}",
+            f"{finding.covered} of {finding.due}",
+            str(len(finding.deviations)),
+            words_for(finding.longest_gap),
+        )
+    return table
+
+
+@app.command()
+def export(
+    window: Annotated[str, typer.Option("--window", help="The window's name in the configuration.")],
+    target: Annotated[Path, typer.Option("--out", help="The package: a new folder, or a file ending in .zip.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the evidence package of one window: tables, report, raw answers, ledger, verifier."""
+    settings = settings_of(config)
+    with reading(settings) as ledger:
+        info = export_window(settings, ledger, window, target, daemon.utc_now())
+    if as_json:
+        print_json({"package": str(target), **info})
+    else:
+        out.print(f"{target}: {info['entries']} entries, {info['files']} files. Verify it: collector verify {target}")
+
+
+def export_window(settings: Settings, ledger: Ledger, window: str, target: Path, now: datetime) -> dict[str, Any]:
+    """Signs what there is, writes the package, then writes into the ledger that it was written."""
+    from collector.export import package, read
+
+    ledger.checkpoint(now)
+    dossier = read.read(ledger, settings, window, now)
+    signer = daemon.signer_of(settings)
+    with progress("writing the package") as step:
+        info = package.write(dossier, ledger, signer, target, step)
+    with ledger.write() as batch:
+        batch.add(Draft(Kind.EXPORT, now, info.fields))
+    ledger.checkpoint(now)
+    return {"entries": dossier.last - dossier.first, "files": info.files, "manifest": info.fields["manifest"]}
+
+
+@app.command("verify")
+def verify_command(
+    package_path: Annotated[Path, typer.Argument(metavar="PACKAGE", help="A folder or a .zip.")],
+    trust: Annotated[
+        Path | None,
+        typer.Option(help="Your own folder with log.vkey and checkpoints: what the package is held against."),
+    ] = None,
+    run_packaged_checks: Annotated[
+        bool,
+        typer.Option(help="Run check sources from the package where the installed version differs: code you trust."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove a package: integrity, continuity, plan coverage, and every verdict again from the raw answers."""
+    from collector.ledger import verify as verifier
+
+    arguments = [str(package_path)]
+    if trust is not None:
+        arguments += ["--trust", str(trust)]
+    if run_packaged_checks:
+        arguments += ["--run-packaged-checks"]
+    if as_json:
+        arguments += ["--json"]
+    raise typer.Exit(verifier.main(arguments))
