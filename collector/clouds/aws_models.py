@@ -7,6 +7,7 @@ that could change anything: a client made from them has no method for it, and is
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from botocore.loaders import JSONFileLoader, Loader
 
 from collector.errors import ConfigError
 
+SERVICE = "service-2"  # the kind of file that lists what a service can be asked
 READS = ("BatchGet", "Describe", "Get", "List", "Lookup", "Search")
 READS_BESIDES = frozenset(("GenerateCredentialReport",))  # makes the report that GetCredentialReport reads
 
@@ -73,16 +75,19 @@ class _ReadingModels(Loader):  # type: ignore[misc]  # botocore is untyped
     def __init__(self) -> None:
         super().__init__(file_loader=_LeanFiles())
         self._reading: dict[tuple[str, str | None], dict[str, Any]] = {}
+        self._lock = threading.Lock()
 
     def load_service_model(self, service_name: str, type_name: str, api_version: str | None = None) -> Any:
-        if type_name != "service-2":
+        if type_name != SERVICE:
             return super().load_service_model(service_name, type_name, api_version)
         key = (service_name, api_version)
-        if key not in self._reading:
-            self._reading[key] = _reading(super().load_service_model(service_name, type_name, api_version))
-            for held in [held for held in self._cache if held[0] != "list_available_services"]:
-                del self._cache[held]  # botocore keeps the whole model there
-        return self._reading[key]
+        with self._lock:
+            if key not in self._reading:
+                self._reading[key] = _reading(super().load_service_model(service_name, type_name, api_version))
+                for held in list(self._cache):  # botocore keeps the whole model there
+                    if held[0].startswith("load_") and any(str(part).endswith(SERVICE) for part in held):
+                        del self._cache[held]
+            return self._reading[key]
 
 
 @cache

@@ -31,6 +31,10 @@ class Kind(StrEnum):
     ALERT = "alert"
     DELIVERY = "delivery"
     EXPORT = "export"
+    ANCHOR = "anchor"
+    ACCEPTANCE = "acceptance"
+    ACK = "ack"
+    EXPIRY = "expiry"
 
 
 @dataclass(frozen=True)
