@@ -47,5 +47,5 @@ bench: $(READY) ## The measured claims, each against a baseline in the same run
 lock: $(READY) ## Resolve the dependencies again (needs uv)
 	@sh tools/lock.sh
 
-clean: ## Remove the virtual environment and what the demo wrote
-	@rm -rf $(VENV) demo-out
+clean: ## Remove the virtual environments and what the demo wrote
+	@rm -rf $(VENV) .venv-emulators demo-out
