@@ -1,0 +1,48 @@
+"""What every anchor is: a place outside the collector's power that holds a checkpoint, or time-stamps or cosigns it.
+
+No network and no SDK in here; each kind of place has a file of its own beside this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from collector.ledger.note import TreeHead
+
+# The consistency proof (RFC 6962) from a smaller size to the checkpoint being anchored; witnesses ask for it.
+Consistency = Callable[[int], Sequence[bytes]]
+
+
+@dataclass(frozen=True)
+class Anchored:
+    """What the outside gave for a checkpoint."""
+
+    token: bytes  # DER TimeStampResp, cosigned note, or a receipt in canonical JSON; kept as a blob, never edited
+    suffix: str  # of the token's file in a package: "tsr", "note" or "json"
+    time: datetime | None  # the time that the outside asserts; None when it asserts none
+    where: str  # where it lies there: address, object key with its version, path, message id
+
+
+class Anchor(Protocol):
+    """One configured place. Safe to call from one thread at a time."""
+
+    @property
+    def id(self) -> str:
+        """``type/name`` as in the configuration: ``tsa/freetsa``."""
+
+    def test(self) -> None:
+        """Proves at start-up that the place answers as it must. Raises one of the ``CannotObserve`` family, or
+        ConfigError with what to change."""
+
+    def put(self, note: bytes, head: TreeHead, consistency: Consistency) -> Anchored:
+        """Anchors the exact bytes of a signed checkpoint and checks what comes back before it returns.
+
+        Raises one of the ``CannotObserve`` family; nothing else than ``Anchored`` is ever a success.
+        """
+
+    def latest(self) -> TreeHead | None:
+        """The largest checkpoint of this ledger that the place holds, with its signature checked by whoever asks;
+        None when it holds none or the kind of place cannot tell. Raises one of the ``CannotObserve`` family."""
