@@ -13,101 +13,30 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from collector import tomlfile
-from collector.criteria import CRITERIA
+from collector.config_places import Anchors
+from collector.config_values import (
+    GUID,
+    Criteria,
+    InFolder,
+    Mailbox,
+    ScopeText,
+    Variable,
+    database_url,
+    day_or_time,
+    listen_text,
+    secret_of,
+    url_text,
+    zone_name,
+)
 from collector.errors import ConfigError
 from collector.model import ACCOUNT_WORDS, Scope
 from collector.tomlfile import Duration, Name, Seconds, Table, Text, Whole, distinct, matching, nearest
 
 PREFIX = "COLLECTOR_"
 SECRET_BYTES_MIN = 16  # shorter keys of an HMAC can be guessed
-
-
-# --- kinds of values that only this file knows ---
-
-
-def _beside(path: Path, info: ValidationInfo) -> Path:
-    """Relative paths are relative to the file that names them."""
-    folder: Path = (info.context or {}).get("folder", Path())
-    return folder / path.expanduser()
-
-
-def _database(url: str, info: ValidationInfo) -> str:
-    if not re.match(r"[a-z][a-z0-9+_]*://", url):
-        raise ValueError('must be a SQLAlchemy URL such as "postgresql+psycopg://host/name" or "sqlite:///ledger.db"')
-    kind, _, file = url.partition(":///")
-    if kind.split("+")[0] == "sqlite" and file and not file.startswith(("/", ":memory:")):
-        return f"{kind}:///{_beside(Path(file), info).resolve()}"
-    return url
-
-
-def _listen(value: str) -> str:
-    if value:
-        listen_address(value)
-    return value
-
-
-def listen_address(value: str) -> tuple[str, int]:
-    """Host and port of ``host:port`` or ``[::1]:port``. Raises ValueError."""
-    match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):([0-9]{1,5})", value)
-    if match is None or int(match[2]) > 65_535:
-        raise ValueError('must be "host:port", such as "127.0.0.1:8321", or "" for off')
-    return match[1].strip("[]"), int(match[2])
-
-
-def _url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or not value.isascii() or re.search(r"\s", value):
-        raise ValueError("must be a URL that begins with https:// (or http:// inside a trusted network)")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must hold no user and no password; the signature tells the receiver who sends")
-    return value
-
-
-def _day_or_time(value: object) -> date:
-    if not isinstance(value, date):
-        raise ValueError("must be a TOML date or time without quotes, such as 2026-01-01 or 2026-01-01T09:00:00")
-    return value
-
-
-def _zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (OSError, ValueError) as error:  # ZoneInfoNotFoundError is a KeyError, and comes below
-        raise ValueError(f"{value!r} is no IANA time zone such as Europe/Berlin") from error
-    except KeyError as error:
-        raise ValueError(
-            f"{value!r} is no IANA time zone known here; write one such as Europe/Berlin, or install tzdata"
-        ) from error
-    return value
-
-
-def _criteria(values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        if value not in CRITERIA:
-            raise ValueError(f"{value!r} is no Trust Services Criterion; {nearest(value, CRITERIA)}")
-    return distinct(values)
-
-
-def _scope(value: str) -> str:
-    if not re.fullmatch(r"(aws|azure|gcp)/[^/\s]+(/[^/\s]+)?", value):
-        raise ValueError(f'{value!r} is no scope; write "aws/123456789012", "aws/123456789012/eu-west-1" or the like')
-    return value
-
-
-InFolder = Annotated[Path, AfterValidator(_beside)]
-Criteria = Annotated[tuple[str, ...], AfterValidator(_criteria)]
-ScopeText = Annotated[str, AfterValidator(_scope)]
-Variable = Annotated[str, matching(r"[A-Za-z_][A-Za-z0-9_]*", "must be the name of an environment variable")]
-Mailbox = Annotated[
-    str, matching(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+", "must be one bare address: name@host")
-]
 
 
 # --- the sections ---
@@ -126,7 +55,7 @@ class Collector(Table):
     data: InFolder = Field(
         default=Path("data"), validate_default=True, description="Folder for everything that the collector writes."
     )
-    database: Annotated[str, AfterValidator(_database)] = Field(
+    database: Annotated[str, AfterValidator(database_url)] = Field(
         default_factory=lambda values: f"sqlite:///{(values['data'] / 'ledger.db').resolve()}",
         description="SQLAlchemy URL of the ledger's database. Default: `ledger.db` in the data folder. "
         "Give one that holds a password as `COLLECTOR_COLLECTOR__DATABASE`.",
@@ -134,6 +63,18 @@ class Collector(Table):
     key: InFolder = Field(
         default_factory=lambda values: values["data"] / "log.key",
         description="File of the key that signs checkpoints. Default: `log.key` in the data folder.",
+    )
+    signer: Annotated[
+        str,
+        matching(
+            r"|(awskms|gcpkms|azurekv)://\S+",
+            'must be "" (the key file) or the URI of a key: "awskms:///arn:aws:kms:...", "gcpkms://projects/...", '
+            '"azurekv://VAULT.vault.azure.net/keys/NAME/VERSION"',
+        ),
+    ] = Field(
+        default="",
+        description="A key that never leaves its service signs checkpoints: `awskms:///ARN`, `gcpkms://RESOURCE` or "
+        "`azurekv://VAULT/keys/NAME/VERSION`. Empty: the key file.",
     )
     controls: InFolder = Field(default=Path("controls.toml"), validate_default=True, description="The control file.")
 
@@ -183,9 +124,6 @@ class AwsAccount(Table):
 
     def record(self) -> dict[str, Any]:
         return {**super().record(), "external_id": bool(self.external_id)}
-
-
-GUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 class AzureTenant(Table):
@@ -257,7 +195,7 @@ class AzureTenant(Table):
         """The client secret, "" where none is used. Raises ConfigError when it is not there."""
         if self.credential != "client-secret":
             return ""
-        return _secret(self.client_secret_env, self.client_secret_file, environ)
+        return secret_of(self.client_secret_env, self.client_secret_file, environ)
 
     def record(self) -> dict[str, Any]:
         hidden = ("client_secret_env", "client_secret_file", "certificate_file")
@@ -330,13 +268,15 @@ class Schedule(Table):
     heartbeat: Duration = Field(
         default=Seconds(3600), description="How often the collector writes down that it is alive."
     )
-    checkpoint: Duration = Field(default=Seconds(3600), description="How often the ledger's head is signed.")
+    checkpoint: Duration = Field(
+        default=Seconds(3600), description="How often the ledger's head is signed, and anchored where places are named."
+    )
 
 
 class Web(Table):
     """Health, readiness and metrics over HTTP. Serves no evidence."""
 
-    listen: Annotated[str, AfterValidator(_listen)] = Field(
+    listen: Annotated[str, AfterValidator(listen_text)] = Field(
         default="127.0.0.1:8321", description="`host:port` to listen on; empty for off. In a container: `0.0.0.0:8321`."
     )
 
@@ -351,7 +291,7 @@ class Log(Table):
 class Webhook(Table):
     """A receiver of signed JSON over HTTP; how to verify the signature is in `collector/alert/webhook.py`."""
 
-    url: Annotated[str, AfterValidator(_url)] = Field(description="Where to send. Redirects are not followed.")
+    url: Annotated[str, AfterValidator(url_text)] = Field(description="Where to send. Redirects are not followed.")
     secret_env: Variable | None = Field(
         default=None, description="Environment variable that holds the signing secret. This or `secret_file`."
     )
@@ -366,7 +306,7 @@ class Webhook(Table):
 
     def secret(self, environ: Mapping[str, str]) -> bytes:
         """The signing secret. Raises ConfigError when it is not there or too short."""
-        found = _secret(self.secret_env, self.secret_file, environ).encode()
+        found = secret_of(self.secret_env, self.secret_file, environ).encode()
         if len(found) < SECRET_BYTES_MIN:
             where = self.secret_env or self.secret_file
             raise ConfigError(f"{where}: the secret has fewer than {SECRET_BYTES_MIN} bytes; make a longer one")
@@ -408,7 +348,7 @@ class Email(Table):
 
     def password(self, environ: Mapping[str, str]) -> str:
         """The password, "" without a username. Raises ConfigError when it is not there."""
-        return _secret(self.password_env, self.password_file, environ) if self.username else ""
+        return secret_of(self.password_env, self.password_file, environ) if self.username else ""
 
     def record(self) -> dict[str, Any]:
         return {"host": self.host, "port": self.port, "from": self.sender, "to": list(self.to), "tls": self.tls}
@@ -453,21 +393,34 @@ class Route(Table):
     )
 
 
+class Retention(Table):
+    """How long raw answers, call logs and observations are kept. Digests and entries stay for ever."""
+
+    payloads: Duration | None = Field(
+        default=None,
+        description="Payloads that no run of this long has used are dropped; their digests stay, and packages say so. "
+        "Left out: never. At least `400d` is wise: a Type 2 report looks back a year.",
+    )
+
+
 class Window(Table):
     """An observation window. Half-open: `start` belongs to it, `end` is the first moment that does not."""
 
-    start: Annotated[date, PlainValidator(_day_or_time)] = Field(
+    start: Annotated[date, PlainValidator(day_or_time)] = Field(
         description="First day or moment, without quotes: `2026-01-01`."
     )
-    end: Annotated[date, PlainValidator(_day_or_time)] = Field(
+    end: Annotated[date, PlainValidator(day_or_time)] = Field(
         description="First day or moment after the window: a window over June ends on `2026-07-01`."
     )
-    zone: Annotated[str, AfterValidator(_zone)] = Field(
+    zone: Annotated[str, AfterValidator(zone_name)] = Field(
         default="UTC", description="IANA time zone in which days begin: `Europe/Berlin`."
     )
     criteria: Criteria = Field(description="Trust Services Criteria that the window covers.", min_length=1)
     scopes: Annotated[tuple[ScopeText, ...], AfterValidator(distinct)] = Field(
         default=(), description="Scopes that it covers: `aws/123456789012`. Empty: all."
+    )
+    hold: bool = Field(
+        default=False, description="Legal hold: payloads that runs of this window rest on are kept beyond their term."
     )
 
     @model_validator(mode="after")
@@ -507,6 +460,8 @@ class Settings(Table):
     log: Log = Field(default=Log(), description="Log.")
     alerts: Alerts = Field(default=Alerts(), description="Channels.")
     route: tuple[Route, ...] = Field(default=(), description="Who is told.")
+    anchors: Anchors = Field(default=Anchors(), description="Places outside that hold checkpoints.")
+    retention: Retention = Field(default=Retention(), description="How long payloads are kept.")
     windows: Mapping[Name, Window] = Field(default={}, description="Observation windows by name.")
 
     @property
@@ -523,6 +478,12 @@ class Settings(Table):
                     f"[[{scope.cloud}]] names {ACCOUNT_WORDS[scope.cloud]} {scope.account} twice; remove one"
                 )
         known = self.alerts.names()
+        for name, mail in self.anchors.email.items():
+            if mail.channel not in self.alerts.email:
+                raise ValueError(
+                    f"[anchors.email.{name}] names the channel {mail.channel!r}; "
+                    f"{nearest(mail.channel, self.alerts.email)}"
+                )
         for number, route in enumerate(self.route, 1):
             for channel in route.channels:
                 if channel not in known:
@@ -574,22 +535,6 @@ def overridable() -> dict[str, tuple[str, str, Any]]:
     return found
 
 
-def _secret(variable: str | None, file: Path | None, environ: Mapping[str, str]) -> str:
-    if variable is not None:
-        if not environ.get(variable):
-            raise ConfigError(f"the environment variable {variable}, which holds a secret, is not set; set it")
-        return environ[variable]
-    if file is None:
-        raise ConfigError("no secret is configured; name an environment variable or a file")
-    try:
-        text = file.read_text("utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: the secret cannot be read: {type(error).__name__}") from error
-    if not text:
-        raise ConfigError(f"{file}: the file of a secret is empty; write the secret into it")
-    return text
-
-
 # --- the reference page ---
 
 _HEADERS = {
@@ -598,6 +543,13 @@ _HEADERS = {
     "gcp": "[[gcp]]",
     "alerts.webhook": "[alerts.webhook.NAME]",
     "alerts.email": "[alerts.email.NAME]",
+    "anchors.tsa": "[anchors.tsa.NAME]",
+    "anchors.s3": "[anchors.s3.NAME]",
+    "anchors.azure_blob": "[anchors.azure-blob.NAME]",
+    "anchors.gcs": "[anchors.gcs.NAME]",
+    "anchors.witness": "[anchors.witness.NAME]",
+    "anchors.file": "[anchors.file.NAME]",
+    "anchors.email": "[anchors.email.NAME]",
     "route": "[[route]]",
     "route.match": "[[route]] match = { ... }",
     "windows": "[windows.NAME]",

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 
 from collector import tomlfile
 from collector.check import AnyCheck, Stage, limits_record, limits_with
-from collector.config import Criteria
+from collector.config_values import Criteria
 from collector.errors import ConfigError
 from collector.model import PART_WORDS
 from collector.tomlfile import Duration, Name, Seconds, Table, Text, Whole, distinct, matching, nearest

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from collector.config import listen_address
+from collector.config_values import listen_address
 from collector.errors import ConfigError
 from collector.web.metrics import Metrics
 
