@@ -379,8 +379,10 @@ class Match(Table):
     owner: Text | None = Field(default=None, description="Owner of the control.")
     control: Text | None = Field(default=None, description="Id of the control.")
     scope: ScopeText | None = Field(default=None, description="A scope and everything below it: `aws/123456789012`.")
-    cause: Literal["failed", "blind", "missed"] | None = Field(
-        default=None, description="A subject failed, could not be seen, or a slot was missed."
+    cause: Literal["failed", "blind", "missed", "anchor", "lapsed"] | None = Field(
+        default=None,
+        description="A subject failed or could not be seen, a slot was missed, a place outside took no checkpoint, or an "
+        "acceptance ran out.",
     )
 
 

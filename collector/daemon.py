@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -18,9 +18,11 @@ import structlog
 
 import checks
 from collector import controls as control_file
+from collector import decisions
 from collector import registry as registry_module
 from collector.alert import route
 from collector.alert.outbox import Channels, deliver_due, open_channels
+from collector.anchoring import Anchoring
 from collector.clouds.directory import AccountSettings, Directory, Limits
 from collector.config import Settings
 from collector.controls import Controls
@@ -97,12 +99,23 @@ def opened(
         ledger.close()
 
 
+def anchoring(operation: Operation, environ: Mapping[str, str] = os.environ) -> Anchoring:
+    """The places outside that hold this ledger's checkpoints. Raises ConfigError."""
+    # libraries of places are loaded only where one is configured
+    from collector.anchor.places import open_places
+
+    places = open_places(operation.settings, environ)
+    about = (operation.settings, operation.controls, operation.registry)
+    return Anchoring(operation.ledger, places, operation.clock, *about)
+
+
 class Daemon:
     """The collector as a long-running process."""
 
-    def __init__(self, operation: Operation, channels: Channels, metrics: Metrics) -> None:
+    def __init__(self, operation: Operation, channels: Channels, metrics: Metrics, anchoring: Anchoring) -> None:
         self.operation = operation
         self.channels = channels
+        self.anchoring = anchoring
         self.metrics = metrics
         self.schedule = Schedule()
         self.troubles: dict[str, str] = {}  # what went wrong last, by job; empty when all is well
@@ -113,8 +126,12 @@ class Daemon:
     # --- jobs ---
 
     def start(self) -> None:
-        """Announces, plans, and lets the clock run. Returns at once."""
+        """Asks the places outside, announces, plans, and lets the clock run. Returns at once.
+
+        Raises LedgerBroken when a place outside holds more than this ledger has.
+        """
         operation = self.operation
+        self.anchoring.begin()
         operation.announce()
         for account in operation.accounts:
             operation.plan(account)
@@ -124,13 +141,29 @@ class Daemon:
             self.schedule.at_slots(name, self._next_slot(account), self._job(name, self._observe(account)))
             self.schedule.every(f"plan {account.scope}", 3600, self._job(f"plan {account.scope}", self._plan(account)))
         self.schedule.every("heartbeat", settings.heartbeat, self._job("heartbeat", operation.heartbeat))
-        self.schedule.every("checkpoint", settings.checkpoint, self._job("checkpoint", operation.checkpoint))
+        self.schedule.every("checkpoint", settings.checkpoint, self._job("checkpoint", self._anchor))
+        self.schedule.at_slots("window", self._next_end, self._job("window", self._anchor))
+        self.schedule.every("decisions", 3600, self._job("decisions", self._review))
         self.schedule.every("deliver", DELIVER_SECONDS, self._job("deliver", self._deliver))
         self.schedule.start()
         threading.Thread(target=self._catch_up, name="catch-up", daemon=True).start()
 
     def _next_slot(self, account: AccountSettings) -> Callable[[datetime], datetime | None]:
         return lambda after: self.operation.next_slot(account, after)
+
+    def _next_end(self, after: datetime) -> datetime | None:
+        """The next moment at which a window begins or ends: its evidence is anchored at both."""
+        windows = self.operation.settings.windows.values()
+        return min((end for w in windows for end in (w.since, w.until) if end > after), default=None)
+
+    def _anchor(self) -> None:
+        self.operation.checkpoint()
+        self.anchoring.put_newest()
+
+    def _review(self) -> None:
+        operation = self.operation
+        about = (operation.controls, operation.settings, operation.registry)
+        decisions.review(operation.ledger, operation.clock(), *about)
 
     def _plan(self, account: AccountSettings) -> Callable[[], object]:
         return lambda: self.operation.plan(account)
@@ -249,7 +282,7 @@ def run(settings: Settings, clouds: Opener | None = None) -> int:
         metrics = Metrics(settings.schedule.grace)
         metrics.channels(channels)
         metrics.refresh(operation.ledger)
-        daemon = Daemon(operation, channels, metrics)
+        daemon = Daemon(operation, channels, metrics, anchoring(operation))
         server = Server(settings.web.listen, alive=daemon.alive, ready=daemon.ready, metrics=metrics)
         daemon.start()
         server.start()

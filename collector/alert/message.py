@@ -43,6 +43,10 @@ _HEADS = {
     ("blind", "resolve"): "Can be seen again",
     ("missed", "trigger"): "Nobody looked",
     ("missed", "resolve"): "Observed again",
+    ("anchor", "trigger"): "Not anchored",
+    ("anchor", "resolve"): "Anchored again",
+    ("lapsed", "trigger"): "Acceptance lapsed",
+    ("lapsed", "resolve"): "No longer lapsed",
 }
 _MEANINGS = {
     ("failed", "trigger"): "The control does not hold for this subject.",
@@ -52,6 +56,14 @@ _MEANINGS = {
     ("blind", "resolve"): "The collector sees what it could not see. Whether the control holds is judged again.",
     ("missed", "trigger"): "Planned observations did not take place. What happened meanwhile stays unknown.",
     ("missed", "resolve"): "Planned observations take place again.",
+    (
+        "anchor",
+        "trigger",
+    ): "This place outside takes no checkpoints. Evidence is still written and signed; until the place "
+    "takes one again, only the collector's own key speaks for it.",
+    ("anchor", "resolve"): "The place outside takes checkpoints again.",
+    ("lapsed", "trigger"): "The decision to live with this deviation is over, and the deviation is still there.",
+    ("lapsed", "resolve"): "The deviation is gone, or somebody has decided anew.",
 }
 
 

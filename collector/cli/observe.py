@@ -39,6 +39,11 @@ def once(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> 
             if found is not None:
                 sealed.append(found)
         operation.checkpoint()
+        anchoring = daemon.anchoring(operation)
+        if anchoring.places:
+            with progress("anchoring"):
+                anchoring.put_newest()
+            operation.checkpoint()
         runs = [run for item in sealed for run in item.runs]
         code = _exit_of_runs(runs)
         if as_json:

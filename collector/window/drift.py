@@ -17,6 +17,8 @@ class Cause(StrEnum):
     FAILED = "failed"  # a subject is not satisfied
     BLIND = "blind"  # a subject, or a whole scope, can no longer be read
     MISSED = "missed"  # slots passed that nobody observed
+    ANCHOR = "anchor"  # a place outside takes no checkpoints; the subject is the place, check and scope are ""
+    LAPSED = "lapsed"  # a decision to live with a deviation is over, and the deviation is not
 
 
 class Event(StrEnum):
@@ -100,6 +102,6 @@ def drifts(
             resolve(Cause.FAILED, observation.subject, reason)
     present = {observation.subject for observation in run.observations}
     for cause, subject in opened:
-        if subject and subject not in present and cause is not Cause.MISSED:
+        if subject and subject not in present and cause in (Cause.FAILED, Cause.BLIND):
             resolve(cause, subject, "is no longer in the population")
     return found

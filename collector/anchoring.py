@@ -1,0 +1,165 @@
+"""Puts each signed checkpoint into every place outside, and writes down what came of it. Knows no kind of place.
+
+A failed anchor is an entry and an alert, never silence; what a place gave is an entry with its token as a blob.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from collector import canonical
+from collector.alert import route
+from collector.anchor.base import Anchor, Anchored
+from collector.config import Settings
+from collector.controls import Controls
+from collector.errors import CannotObserve, CollectorError, LedgerBroken
+from collector.ledger.entry import Draft, Entry, Kind
+from collector.ledger.note import Note, TreeHead
+from collector.ledger.store import Batch, Checkpoint, Ledger
+from collector.registry import Registry
+from collector.window.drift import Cause, Drift, Event
+
+ANCHORED, FAILED = "anchored", "failed"
+REASON_CHARACTERS_MAX = 500
+
+log = structlog.get_logger(__name__)
+
+
+class Anchoring:
+    """The places of one ledger. Safe to call from several threads: one checkpoint is put at a time."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        places: Mapping[str, Anchor],
+        clock: Callable[[], datetime],
+        settings: Settings,
+        controls: Controls,
+        registry: Registry,
+    ) -> None:
+        self.ledger = ledger
+        self.places = places
+        self._clock = clock
+        self._about = (controls, settings, registry)
+        self._turn = threading.Lock()
+
+    def begin(self) -> None:
+        """Asks every place whether it works and what it holds, before anything is signed.
+
+        A place that does not answer is written down and alerted; it is asked again with the next checkpoint. Raises
+        ConfigError for a place that can never work, LedgerBroken when one holds more than this ledger has: then this
+        is an old copy, or history was rewritten.
+        """
+        for id, place in self.places.items():
+            try:
+                place.test()
+                latest = place.latest()
+            except CannotObserve as error:
+                self._write(id, None, error)
+                continue
+            if latest is not None:
+                self.refuse_behind(id, latest)
+
+    def refuse_behind(self, id: str, outside: TreeHead) -> None:
+        """Raises LedgerBroken when ``outside`` is of this ledger and no beginning of it."""
+        if outside.origin != self.ledger.origin:
+            return
+        size = self.ledger.size()
+        if outside.size > size:
+            raise LedgerBroken(
+                f"{id} holds a checkpoint over {outside.size} entries, this ledger has {size}: it is an old copy. "
+                "Nothing is signed; bring the newest copy back, or begin a new ledger under another origin"
+            )
+        if self.ledger.root(outside.size) != outside.root:
+            raise LedgerBroken(
+                f"{id} holds a checkpoint over {outside.size} entries with another root than this ledger has there: "
+                "history was rewritten. Nothing is signed; keep both for whoever looks into it"
+            )
+
+    def put_newest(self) -> int:
+        """Puts the newest checkpoint into every place that does not have it yet. Returns how many now have it.
+
+        Raises LedgerBroken when a place says that it does not continue what it holds.
+        """
+        with self._turn:
+            newest = self.ledger.checkpoints()[-1:]
+            if not newest or not self.places:
+                return 0
+            held = self.held()
+            return sum(
+                self._put(id, place, newest[0]) for id, place in self.places.items() if held.get(id) != newest[0].size
+            )
+
+    def held(self) -> dict[str, int]:
+        """The size of the last checkpoint that each place took, as the ledger says."""
+        entries = self.ledger.entries(kinds=[Kind.ANCHOR])
+        return {entry.data["anchor"]: entry.data["size"] for entry in entries if entry.data["outcome"] == ANCHORED}
+
+    def _put(self, id: str, place: Anchor, newest: Checkpoint) -> bool:
+        head = TreeHead.parse(Note.parse(newest.note).text)
+        try:
+            given = place.put(newest.note.encode(), head, lambda old: self.ledger.consistency(old, head.size))
+        except LedgerBroken as error:
+            self._write(id, newest, error)
+            raise
+        except CollectorError as error:
+            self._write(id, newest, error)
+            return False
+        except Exception as error:  # a defect of one place must not keep the others from being asked
+            log.exception("anchor", anchor=id)
+            self._write(id, newest, CannotObserve(f"the anchor crashed: {type(error).__name__}"))
+            return False
+        self._write(id, newest, given)
+        return True
+
+    def _write(self, id: str, newest: Checkpoint | None, outcome: Anchored | CollectorError) -> Entry:
+        """One ``anchor`` entry, and the alert that begins or ends with it."""
+        now = self._clock()
+        failed = isinstance(outcome, CollectorError)
+        with self.ledger.write() as batch:
+            fields = {"anchor": id, "type": id.partition("/")[0], **_of_checkpoint(newest), **_of(outcome)}
+            if isinstance(outcome, Anchored):
+                fields["token"] = batch.blob(outcome.token) if outcome.token else ""
+            entry = batch.add(Draft(Kind.ANCHOR, now, fields))
+            self._alert(batch, id, fields["reason"], entry, now)
+        if failed:
+            log.warning("not anchored", anchor=id, why=fields["reason"])
+        return entry
+
+    def _alert(self, batch: Batch, id: str, reason: str, entry: Entry, now: datetime) -> None:
+        opened = batch.projection.open_alerts().get(route.dedup_key(Cause.ANCHOR, "", "", id))
+        if bool(reason) == (opened is not None):
+            return  # still failing, or still well
+        if reason:
+            drift = Drift(Cause.ANCHOR, Event.TRIGGER, "", "", id, reason, now, None, entry.seq)
+        else:
+            assert opened is not None
+            since, first = canonical.moment(opened.data["since"]), opened.data["first_bad"]
+            drift = Drift(Cause.ANCHOR, Event.RESOLVE, "", "", id, "holds checkpoints again", since, entry.seq, first)
+        fields = route.alert_fields(drift, *self._about, None if opened is None else opened.data)
+        batch.add(Draft(Kind.ALERT, now, fields))
+
+
+def _of_checkpoint(newest: Checkpoint | None) -> dict[str, Any]:
+    if newest is None:  # the place was only asked whether it works
+        return {"size": 0, "root": "", "note": ""}
+    return {"size": newest.size, "root": newest.root.hex(), "note": canonical.digest(newest.note.encode())}
+
+
+def _of(outcome: Anchored | CollectorError) -> dict[str, Any]:
+    if isinstance(outcome, CollectorError):
+        failure = outcome.code if isinstance(outcome, CannotObserve) else "refused"
+        reason = str(outcome)[:REASON_CHARACTERS_MAX] or failure
+        return {"token": "", "time": "", "where": "", "outcome": FAILED, "reason": reason, "failure": failure}
+    return {
+        "time": "" if outcome.time is None else canonical.stamp(outcome.time),
+        "where": outcome.where,
+        "outcome": ANCHORED,
+        "reason": "",
+        "failure": "",
+    }

@@ -1,0 +1,216 @@
+"""What people decide and say, written down: acceptances of deviations and their end, acknowledgements of alerts.
+
+A decision never changes a verdict and never silences what is observed. It stands beside the deviation, with its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from collector import canonical
+from collector.alert import route
+from collector.config import Settings
+from collector.controls import Controls
+from collector.errors import ConfigError
+from collector.ledger.entry import Draft, Entry, Kind
+from collector.ledger.store import Batch, Ledger
+from collector.model import State
+from collector.registry import Registry
+from collector.tomlfile import nearest
+from collector.window.drift import Cause, Drift, Event
+
+LONGEST = timedelta(days=366)  # a decision for longer is a change of the control
+TEXT_CHARACTERS_MAX = 4_000
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """A decision to live with a deviation until ``expires``. ``subject`` "" means every subject of the check there."""
+
+    seq: int
+    at: datetime
+    control: str
+    check: str
+    scope: str
+    subject: str
+    approver: str
+    reason: str
+    ticket: str
+    expires: datetime
+    revoked_by: int | None
+
+    def covers(self, check: str, scope: str, subject: str, moment: datetime) -> bool:
+        """Whether it holds for a subject at a moment."""
+        return (
+            self.revoked_by is None
+            and (self.check, self.scope) == (check, scope)
+            and self.subject in ("", subject)
+            and self.at <= moment < self.expires
+        )
+
+
+def acceptances(entries: Iterable[Entry]) -> list[Acceptance]:
+    """Every acceptance of some entries in their order, each with the entry that revoked it."""
+    found: dict[int, Acceptance] = {}
+    for entry in entries:
+        if entry.kind is not Kind.ACCEPTANCE:
+            continue
+        data = entry.data
+        if data["revokes"] is not None:
+            revoked = found.get(data["revokes"])
+            if revoked is not None:
+                found[revoked.seq] = Acceptance(**{**vars(revoked), "revoked_by": entry.seq})
+            continue
+        names = ("control", "check", "scope", "subject", "approver", "reason", "ticket")
+        words = {name: data[name] for name in names}
+        expires = canonical.moment(data["expires"])
+        found[entry.seq] = Acceptance(seq=entry.seq, at=entry.at, expires=expires, revoked_by=None, **words)
+    return list(found.values())
+
+
+def accept(
+    ledger: Ledger,
+    controls: Controls,
+    now: datetime,
+    *,
+    check: str,
+    scope: str,
+    subject: str = "",
+    approver: str,
+    reason: str,
+    expires: datetime,
+    ticket: str = "",
+) -> Entry:
+    """Writes that somebody lives with a deviation that stands now. Raises ConfigError when there is none to live with,
+    or the decision is not whole."""
+    _whole(approver=approver, reason=reason)
+    if not now < expires <= now + LONGEST:
+        raise ConfigError(
+            f"an acceptance ends after now and within {LONGEST.days} days; for longer, change the control itself"
+        )
+    bound = controls.controls_of(check)
+    if not bound:
+        raise ConfigError(f"no control binds the check {check!r}; {nearest(check, controls.enabled)}")
+    _refuse_nothing(ledger, check, scope, subject)
+    fields = {
+        "control": ", ".join(control.id for control in bound),
+        "check": check,
+        "scope": scope,
+        "subject": subject,
+        "approver": approver,
+        "reason": reason,
+        "ticket": ticket,
+        "expires": canonical.stamp(expires),
+        "revokes": None,
+    }
+    with ledger.write() as batch:
+        return batch.add(Draft(Kind.ACCEPTANCE, now, fields))
+
+
+def revoke(ledger: Ledger, now: datetime, *, seq: int, approver: str, reason: str) -> Entry:
+    """Ends an acceptance before its time, by a new entry. Raises ConfigError when there is none to end."""
+    _whole(approver=approver, reason=reason)
+    known = {item.seq: item for item in standing(ledger)}.get(seq)
+    if known is None:
+        raise ConfigError(f"entry {seq} is no acceptance; `collector decisions` lists them")
+    if known.revoked_by is not None:
+        raise ConfigError(f"acceptance {seq} was already revoked by entry {known.revoked_by}")
+    names = ("control", "check", "scope", "subject", "ticket")
+    fields = {name: getattr(known, name) for name in names}
+    fields |= {"approver": approver, "reason": reason, "expires": canonical.stamp(now), "revokes": seq}
+    with ledger.write() as batch:
+        return batch.add(Draft(Kind.ACCEPTANCE, now, fields))
+
+
+def acknowledge(ledger: Ledger, now: datetime, *, alert: int, person: str, note: str = "", via: str = "cli") -> Entry:
+    """Writes that somebody has taken note of an alert. Raises ConfigError when there is no such alert."""
+    _whole(person=person)
+    if len(note) > TEXT_CHARACTERS_MAX:
+        raise ConfigError(f"the note has more than {TEXT_CHARACTERS_MAX} characters; put what is long into the ticket")
+    found = ledger.entry(alert) if 0 <= alert < ledger.size() else None
+    if found is None or found.kind is not Kind.ALERT or found.data["event"] != Event.TRIGGER.value:
+        raise ConfigError(f"entry {alert} is no alert that began; `collector status` names those that stand open")
+    fields = {"alert": alert, "key": found.data["key"], "person": person, "note": note, "via": via}
+    with ledger.write() as batch:
+        return batch.add(Draft(Kind.ACK, now, fields))
+
+
+def standing(ledger: Ledger) -> list[Acceptance]:
+    """Every acceptance of a ledger."""
+    return acceptances(ledger.entries(kinds=[Kind.ACCEPTANCE]))
+
+
+def review(ledger: Ledger, now: datetime, controls: Controls, settings: Settings, registry: Registry) -> int:
+    """Alerts each deviation whose acceptance is over, and resolves that when it is mended or decided anew.
+
+    Returns how many alerts were written. Reads no more than the acceptances and the states of what they cover.
+    """
+    about = (controls, settings, registry)
+    known = standing(ledger)
+    if not known:
+        return 0
+    written = 0
+    with ledger.write() as batch:
+        opened = {key: e for key, e in batch.projection.open_alerts().items() if e.data["cause"] == Cause.LAPSED.value}
+        over: dict[str, Drift] = {}
+        for item in known:
+            if item.expires > now and item.revoked_by is None:
+                continue
+            for subject, since in _failing(batch, item).items():
+                if not any(other.covers(item.check, item.scope, subject, now) for other in known):
+                    key = route.dedup_key(Cause.LAPSED, item.check, item.scope, subject)
+                    over[key] = _lapsed(item, subject, since)
+        for key, drift in over.items():
+            if key not in opened:
+                batch.add(Draft(Kind.ALERT, now, route.alert_fields(drift, *about)))
+                written += 1
+        for key, entry in opened.items():
+            if key not in over:
+                batch.add(Draft(Kind.ALERT, now, route.alert_fields(_over(entry), *about, entry.data)))
+                written += 1
+    return written
+
+
+def _failing(batch: Batch, item: Acceptance) -> Mapping[str, datetime]:
+    states = batch.projection.open_states(item.check, item.scope)
+    return {
+        subject: found.since
+        for subject, found in states.items()
+        if found.state is State.NOT_SATISFIED and item.subject in ("", subject)
+    }
+
+
+def _lapsed(item: Acceptance, subject: str, since: datetime) -> Drift:
+    ended = item.expires if item.revoked_by is None else "it was revoked"
+    when = canonical.stamp(ended) if isinstance(ended, datetime) else ended
+    reason = f"was accepted by {item.approver} (entry {item.seq}) until {when}, and is still not satisfied"
+    return Drift(Cause.LAPSED, Event.TRIGGER, item.check, item.scope, subject, reason, since, None, item.seq)
+
+
+def _over(entry: Entry) -> Drift:
+    data: Mapping[str, Any] = entry.data
+    since, reason = canonical.moment(data["since"]), "is mended, gone, or was accepted anew"
+    place = (data["check"], data["scope"], data["subject"])
+    return Drift(Cause.LAPSED, Event.RESOLVE, *place, reason, since, None, data["first_bad"])
+
+
+def _refuse_nothing(ledger: Ledger, check: str, scope: str, subject: str) -> None:
+    states = ledger.projection.open_states(check, scope)
+    if not states:
+        scopes = {row.scope for row in ledger.projection.status() if row.check == check}
+        raise ConfigError(f"{check} never saw a subject over {scope!r}; {nearest(scope, scopes)}")
+    if subject and subject not in states:
+        raise ConfigError(f"{check} knows no subject {subject!r} over {scope}; {nearest(subject, states)}")
+    wanted = [subject] if subject else list(states)
+    if not any(states[name].state is State.NOT_SATISFIED for name in wanted):
+        raise ConfigError(f"{subject or f'every subject of {check}'} over {scope} is satisfied or undetermined: "
+                          "there is no deviation to accept")  # fmt: skip
+
+
+def _whole(**words: str) -> None:
+    for name, text in words.items():
+        if not text.strip() or len(text) > TEXT_CHARACTERS_MAX:
+            raise ConfigError(f"--{name} must say something, in at most {TEXT_CHARACTERS_MAX} characters")
