@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -38,6 +38,7 @@ ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # files in a zip carry a time; a package says 
 TELL_EVERY = 1000
 
 Progress = Callable[[int, int], None]
+More = Mapping[str, Callable[[Mapping[str, str]], Iterable[bytes]]]  # name of a file: its bytes, given digests so far
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,17 @@ class PackageInfo:
     fields: Mapping[str, Any]
 
 
-def write(dossier: Dossier, ledger: Ledger, signer: Signer, out: Path, progress: Progress | None = None) -> PackageInfo:
+def write(
+    dossier: Dossier,
+    ledger: Ledger,
+    signer: Signer,
+    out: Path,
+    progress: Progress | None = None,
+    more: More | None = None,
+) -> PackageInfo:
     """Writes the package of a window to ``out``: a new or empty folder, or a new file when it ends in ``.zip``.
+
+    ``more`` are further files to lie in it, streamed; each sees the SHA-256 of every file that is written before it.
 
     Nothing is at ``out`` until all of it is. The same dossier over the same ledger gives the same bytes.
     Raises ExportError when it cannot be written there or the range is not signed, ConfigError for another key.
@@ -66,7 +76,7 @@ def write(dossier: Dossier, ledger: Ledger, signer: Signer, out: Path, progress:
     _refuse_existing(out, zipped)
     try:
         with _beside(out) as folder:
-            info = _Writer(dossier, ledger, signer, folder, progress).write(out)
+            info = _Writer(dossier, ledger, signer, folder, progress, more or {}).write(out)
             if zipped:
                 packed = folder.with_name(f"{folder.name}.zip")
                 try:
@@ -118,13 +128,14 @@ class _Writer:
     """One package being written into a folder."""
 
     def __init__(
-        self, dossier: Dossier, ledger: Ledger, signer: Signer, folder: Path, progress: Progress | None
+        self, dossier: Dossier, ledger: Ledger, signer: Signer, folder: Path, progress: Progress | None, more: More
     ) -> None:
         self.dossier = dossier
         self.ledger = ledger
         self.signer = signer
         self.folder = folder
         self.progress = progress
+        self.more = more
         self.sums: dict[str, str] = {}
         self.runs = 0
         self.configs: set[str] = set()
@@ -137,6 +148,7 @@ class _Writer:
         self._range()
         self._tables()
         self._say()
+        self._more()
         verifier = resources.files("collector.ledger").joinpath("verify.py")
         self._put("verify.py", verifier.read_bytes())
         manifest = self._sign()
@@ -235,6 +247,17 @@ class _Writer:
         self._put("report.html", report.html(self.dossier).encode())
         self._put("plan.json", canonical.record(self._plan()) + b"\n")
         self._put("controls.json", canonical.record(self._controls()) + b"\n")
+
+    def _more(self) -> None:
+        for name, pieces in sorted(self.more.items()):
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            digest = hashlib.sha256()
+            with path.open("xb") as file:
+                for piece in pieces(self.sums):
+                    file.write(piece)
+                    digest.update(piece)
+            self.sums[name] = digest.hexdigest()
 
     def _plan(self) -> dict[str, Any]:
         dossier = self.dossier
