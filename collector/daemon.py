@@ -18,7 +18,7 @@ import structlog
 
 import checks
 from collector import controls as control_file
-from collector import decisions
+from collector import decisions, retention
 from collector import registry as registry_module
 from collector.alert import route
 from collector.alert.outbox import Channels, deliver_due, open_channels
@@ -144,6 +144,7 @@ class Daemon:
         self.schedule.every("checkpoint", settings.checkpoint, self._job("checkpoint", self._anchor))
         self.schedule.at_slots("window", self._next_end, self._job("window", self._anchor))
         self.schedule.every("decisions", 3600, self._job("decisions", self._review))
+        self.schedule.every("retention", 86_400, self._job("retention", self._drop))
         self.schedule.every("deliver", DELIVER_SECONDS, self._job("deliver", self._deliver))
         self.schedule.start()
         threading.Thread(target=self._catch_up, name="catch-up", daemon=True).start()
@@ -159,6 +160,11 @@ class Daemon:
     def _anchor(self) -> None:
         self.operation.checkpoint()
         self.anchoring.put_newest()
+
+    def _drop(self) -> None:
+        entry = retention.drop(self.operation.ledger, self.operation.settings, self.operation.clock())
+        if entry is not None:
+            log.info("payloads dropped", count=entry.data["count"], bytes=entry.data["bytes"], entry=entry.seq)
 
     def _review(self) -> None:
         operation = self.operation

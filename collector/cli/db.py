@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collector import daemon
+from typing import Annotated
+
+import typer
+
+from collector import daemon, retention
 from collector.cli.app import db_app
 from collector.cli.terminal import DEFAULT_CONFIG, ConfigOption, out, progress, reading, settings_of
 
@@ -23,6 +27,25 @@ def db_verify(config: ConfigOption = DEFAULT_CONFIG) -> None:
     with reading(settings) as ledger, progress("verifying") as step:
         found = ledger.verify(step, blobs=True)
     out.print(f"The ledger verifies: {found}")
+
+
+@db_app.command("expire")
+def db_expire(
+    config: ConfigOption = DEFAULT_CONFIG,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be dropped.")] = False,
+) -> None:
+    """Drop payloads whose term is over, as [retention] says; their digests stay. The daemon does it daily."""
+    settings = settings_of(config)
+    now = daemon.utc_now()
+    if settings.retention.payloads is None:
+        out.print("No term is configured: payloads are kept for ever. Name one under [retention].", markup=False)
+        return
+    with reading(settings) as ledger:
+        found = retention.due(ledger, settings, now)
+        if found is not None and not dry_run:
+            retention.drop(ledger, settings, now)
+    count, size = (0, 0) if found is None else (len(found.digests), found.bytes)
+    out.print(f"{count} payloads ({size} bytes) {'would be' if dry_run else 'were'} dropped.")
 
 
 @db_app.command("rebuild")

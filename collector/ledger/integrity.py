@@ -17,11 +17,12 @@ import sqlalchemy as sa
 
 from collector import canonical
 from collector.errors import LedgerBroken
-from collector.ledger import merkle, records
+from collector.ledger import keys, merkle, records
 from collector.ledger.entry import Kind
+from collector.ledger.keys import KeyEntry
 from collector.ledger.merkle import HASH_BYTES, TILE_WIDTH
 from collector.ledger.note import BadNote, Note, TreeHead, VerifierKey
-from collector.ledger.tables import checkpoint, edge, entry, head, tile
+from collector.ledger.tables import checkpoint, edge, entry, expired, head, tile
 
 Progress = Callable[[int, int], None]
 """Told now and then how many of how many are done."""
@@ -61,7 +62,7 @@ class _Walk:
         found = connection.execute(sa.select(head)).one()
         self.origin: str = found.origin
         self.size: int = found.size
-        self.key: VerifierKey | None = None
+        self.keys: list[KeyEntry] = []
         self.notes = deque(connection.execute(sa.select(checkpoint).order_by(checkpoint.c.size)).all())
         self.signed = len(self.notes)
         self.needed: list[tuple[int, str]] = []  # blobs, by the entries that rest on them
@@ -149,11 +150,10 @@ class _Walk:
 
     def _take_key(self, seq: int, data: dict[str, Any]) -> None:
         try:
-            self.key = VerifierKey.parse(data["vkey"])
-        except (BadNote, KeyError) as error:
-            self._broken(f"entry {seq} names no key: {error}")
-        if data.get("origin") != self.origin or self.key.name != self.origin:
-            self._broken(f"entry {seq} names a key of {self.key.name}, but this is the ledger {self.origin}")
+            at = datetime.fromisoformat(data["at"])
+            self.keys.append(keys.read(seq, at, data, self.origin, self.keys))
+        except keys.BadKeyEntry as error:
+            self._broken(f"entry {seq} {error}")
 
     # --- the tree ---
 
@@ -207,9 +207,9 @@ class _Walk:
             if root != row.root:
                 self._compare_leaves()
                 self._broken(f"{name} was signed over another history: the entries before it hash to another root")
-            if self.key is None:
+            if not self.keys:
                 self._broken(f"{name} was signed before any key was written into the ledger")
-            self.signatures.append((TreeHead(self.origin, size, root), row.note, self.key))
+            self.signatures.append((TreeHead(self.origin, size, root), row.note, self.keys[-1].key))
 
     # --- blobs ---
 
@@ -219,10 +219,22 @@ class _Walk:
             if wrong:
                 self._broken(f"blob {digest} {wrong}")
             held.add(digest)
+        dropped = {raw.hex() for raw in self.connection.execute(sa.select(expired.c.digest)).scalars()}
+        if dropped:
+            self._check_expiries(dropped)
         for seq, digest in self.needed:
-            if digest not in held:
+            if digest not in held and digest not in dropped:
                 self._broken(f"entry {seq} rests on blob {digest}, which is not there")
         return len(held)
+
+    def _check_expiries(self, dropped: set[str]) -> None:
+        """What is gone was dropped by an entry of the ledger, not by a row in a table."""
+        said: set[str] = set()
+        for row in self.connection.execute(sa.select(entry.c.seq).where(entry.c.kind == Kind.EXPIRY.value)):
+            data = records.read_entry(self.connection, row.seq).data
+            said.update(records.read_blob(self.connection, data["blobs"]).decode().split())
+        if dropped - said:
+            self._broken(f"payload {min(dropped - said)} is marked as expired, but no entry says that it was dropped")
 
     def _broken(self, what: str) -> NoReturn:
         raise LedgerBroken(
@@ -248,7 +260,13 @@ def _wrong_with(signatures: Sequence[tuple[TreeHead, str, VerifierKey]]) -> list
 
 def _blobs_of(data: dict[str, Any]) -> Iterator[str]:
     """The blobs that an entry cannot be understood without."""
-    names = {Kind.RUN: ("calls", "observations"), Kind.CONFIG: ("blob",), Kind.CHECK: ("code",)}
+    names = {
+        Kind.RUN: ("calls", "observations"),
+        Kind.CONFIG: ("blob",),
+        Kind.CHECK: ("code",),
+        Kind.ANCHOR: ("token",),
+        Kind.EXPIRY: ("blobs",),
+    }
     for name in names.get(data["kind"], ()):
         if data.get(name):
             yield data[name]

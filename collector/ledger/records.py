@@ -16,7 +16,7 @@ from collector import canonical
 from collector.errors import StoreError
 from collector.ledger import packing
 from collector.ledger.entry import BODY_BYTES_MAX, Draft, Entry, Kind
-from collector.ledger.tables import blob, entry
+from collector.ledger.tables import blob, entry, expired
 
 PAGE = 1_000  # entries fetched at once
 BASES_KEPT = 20_000  # plain bodies that deltas are against, kept by a reader or a writer
@@ -24,6 +24,7 @@ BASE_BYTES_MAX = 8_192  # of such a body; a larger one is always written whole
 BASE_USES = 64  # deltas against one body before a new one is written whole
 DEPTH_MAX = 8  # of a chain of blob deltas
 BLOB_BYTES_MAX = 1 << 30
+DROPPED_AT_ONCE = 500  # in one statement
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -161,10 +162,20 @@ def has_blob(connection: sa.Connection, digest: str) -> bool:
     return connection.execute(_FIND, {"digest": _raw(digest)}).one_or_none() is not None
 
 
+def blob_size(connection: sa.Connection, digest: str) -> int | None:
+    """How many plain bytes it has, None when it is not there."""
+    query = sa.select(blob.c.size).where(blob.c.digest == _raw(digest))
+    found: int | None = connection.execute(query).scalar_one_or_none()
+    return found
+
+
 def read_blob(connection: sa.Connection, digest: str) -> bytes:
     """The plain bytes behind a digest. Raises StoreError when they are not there or are not what they were."""
     row = connection.execute(_BY_DIGEST, {"digest": _raw(digest)}).one_or_none()
     if row is None:
+        dropped = expired_by(connection, digest)
+        if dropped is not None:
+            raise StoreError(f"the payload {digest} has expired: entry {dropped} says that it was dropped")
         raise StoreError(f"the ledger holds no blob {digest}; it may belong to another ledger")
     try:
         data = _unpack_blob(connection, row)
@@ -235,6 +246,54 @@ def blobs(connection: sa.Connection) -> Iterator[tuple[str, str]]:
             else:
                 yield row.digest.hex(), ""
         last = rows[-1].id
+
+
+def drop_blobs(connection: sa.Connection, digests: Collection[str], seq: int) -> None:
+    """Takes payloads away for good; entry ``seq`` says so. Blobs that lean on one of them are packed anew, whole.
+
+    Raises StoreError for a blob that is not there or damaged; then nothing is to be kept of the transaction.
+    """
+    wanted = sorted(map(_raw, digests))
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA secure_delete = ON")  # what was dropped is not left lying in free pages
+    for start in range(0, len(wanted), DROPPED_AT_ONCE):
+        part = wanted[start : start + DROPPED_AT_ONCE]
+        known = connection.execute(sa.select(expired.c.digest).where(expired.c.digest.in_(part))).scalars().all()
+        rows = [{"digest": raw, "entry": seq} for raw in part if raw not in set(known)]
+        if rows:
+            connection.execute(sa.insert(expired), rows)
+    gone = set(wanted)
+    for start in range(0, len(wanted), DROPPED_AT_ONCE):
+        part = wanted[start : start + DROPPED_AT_ONCE]
+        ids = connection.execute(sa.select(blob.c.id).where(blob.c.digest.in_(part))).scalars().all()
+        if len(ids) != len(part):
+            raise StoreError("a payload that is to be dropped is not there; run `collector db verify`")
+        for row in connection.execute(_BLOB.where(blob.c.base.in_(ids))).all():
+            if row.digest not in gone:
+                _stand_alone(connection, row)
+    for start in reversed(range(0, len(wanted), DROPPED_AT_ONCE)):
+        part = wanted[start : start + DROPPED_AT_ONCE]
+        ids = connection.execute(sa.select(blob.c.id).where(blob.c.digest.in_(part))).scalars().all()
+        # Those that are dropped too may lean on each other: they let go first.
+        connection.execute(sa.update(blob).where(blob.c.base.in_(ids)).values(base=None))
+        connection.execute(sa.delete(blob).where(blob.c.id.in_(ids)))
+
+
+def _stand_alone(connection: sa.Connection, row: Any) -> None:
+    try:
+        data = _unpack_blob(connection, row)
+    except ValueError as error:
+        raise StoreError(f"blob {row.digest.hex()} {error}; run `collector db verify`") from error
+    encoding, packed = packing.pack(data, None)
+    values = {"encoding": encoding, "base": None, "depth": 0, "data": packed}
+    connection.execute(sa.update(blob).where(blob.c.id == row.id).values(values))
+
+
+def expired_by(connection: sa.Connection, digest: str) -> int | None:
+    """The entry that dropped a payload, None when none did."""
+    query = sa.select(expired.c.entry).where(expired.c.digest == _raw(digest))
+    found: int | None = connection.execute(query).scalar_one_or_none()
+    return found
 
 
 def _raw(digest: str) -> bytes:

@@ -87,7 +87,13 @@ blob = _table(
 
 checkpoint = _table("checkpoint", _key("size"), _bytes("root"), _whole("at"), _text("note"))
 
-LOG = (head, entry, tile, edge, blob, checkpoint)
+expired = _table(
+    "expired",  # digests of payloads that were dropped after their term; some may be kept again since
+    Column("digest", LargeBinary, primary_key=True),
+    _whole("entry"),  # the ``expiry`` entry that says so
+)
+
+LOG = (head, entry, tile, edge, blob, checkpoint, expired)
 
 # --- derived: the words ---
 
