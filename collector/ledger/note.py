@@ -1,7 +1,8 @@
-"""Signed notes and checkpoints as C2SP has them: text, signature lines, verifier keys. Ed25519 (type 0x01) only.
+"""Signed notes and checkpoints as C2SP has them: text, signature lines, verifier keys.
 
+Two kinds of keys: Ed25519 (type 0x01), and ECDSA over P-256 with SHA-256 (type 0x02) for key services without Ed25519.
 Pure: reads and writes the formats and verifies signatures; making a signature needs a key and is in seal.py.
-Sources: c2sp.org/signed-note, c2sp.org/tlog-checkpoint.
+Sources: c2sp.org/signed-note, c2sp.org/tlog-checkpoint, and for type 0x02 github.com/transparency-dev/formats.
 """
 
 from __future__ import annotations
@@ -13,9 +14,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
 
 ED25519 = 0x01
+ECDSA_P256 = 0x02
+# A P-256 key in the one way it is written here: SubjectPublicKeyInfo in DER with the curve by name and the whole point
+# (RFC 5480), which is these bytes, 0x04, and two coordinates of 32 bytes.
+SPKI_P256 = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
 NOTE_BYTES_MAX = 1_000_000
 SIGNATURES_MAX = 100  # the format asks readers to accept at least 16
 DASH = "\N{EM DASH} "
@@ -27,19 +34,36 @@ class BadNote(ValueError):
 
 @dataclass(frozen=True)
 class VerifierKey:
-    """The public half of a log's key, with the name that it signs under."""
+    """The public half of a log's key, with the name that it signs under.
+
+    ``public`` is 32 bytes for ``ED25519``, the SubjectPublicKeyInfo in DER for ``ECDSA_P256``.
+    """
 
     name: str
-    public: bytes  # 32 bytes
+    public: bytes
+    algorithm: int = ED25519
 
     @property
     def id(self) -> bytes:
-        """Four bytes that tell keys of one name apart."""
-        return hashlib.sha256(self.name.encode() + b"\n" + bytes([ED25519]) + self.public).digest()[:4]
+        """Four bytes that tell keys of one name apart. Of ECDSA they are of the key alone: type 0x02 has it so."""
+        if self.algorithm == ECDSA_P256:
+            return hashlib.sha256(self.public).digest()[:4]
+        return hashlib.sha256(self.name.encode() + b"\n" + bytes([self.algorithm]) + self.public).digest()[:4]
 
     def __str__(self) -> str:
         """``name+hexid+base64``, the text to hand to an auditor."""
-        return f"{self.name}+{self.id.hex()}+{_base64(bytes([ED25519]) + self.public)}"
+        return f"{self.name}+{self.id.hex()}+{_base64(bytes([self.algorithm]) + self.public)}"
+
+    def verifies(self, signature: bytes, message: bytes) -> bool:
+        """Whether ``signature`` is this key's over ``message``: 64 bytes of Ed25519, or ECDSA's r and s in DER."""
+        try:
+            if self.algorithm == ECDSA_P256:
+                _p256(self.public).verify(signature, message, ECDSA(SHA256()))
+            else:
+                Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
 
     @classmethod
     def parse(cls, text: str) -> VerifierKey:
@@ -50,9 +74,14 @@ class VerifierKey:
             raise BadNote(f"{text!r} is no verifier key: it has the form name+id+key")
         check_name(name)
         key = _unbase64(encoded, "verifier key")
-        if key[:1] != bytes([ED25519]) or len(key) != 33:
-            raise BadNote(f"the verifier key of {name} is not Ed25519 (type 1, 32 bytes)")
-        found = cls(name, key[1:])
+        if not (key[:1] == bytes([ED25519]) and len(key) == 33) and not (
+            key[:1] == bytes([ECDSA_P256]) and _is_p256(key[1:])
+        ):
+            raise BadNote(
+                f"the verifier key of {name} is neither Ed25519 (type 1, 32 bytes) nor ECDSA over P-256 "
+                "(type 2, a SubjectPublicKeyInfo with the curve by name and the whole point)"
+            )
+        found = cls(name, key[1:], key[0])
         if found.id.hex() != id:
             raise BadNote(f"the verifier key of {name} has id {found.id.hex()}, but says {id}: it was mistyped")
         return found
@@ -101,10 +130,8 @@ class Note:
             key = known.get((signature.name, signature.id))
             if key is None or key in believed:
                 continue
-            try:
-                Ed25519PublicKey.from_public_bytes(key.public).verify(signature.value, self.text.encode())
-            except (InvalidSignature, ValueError) as error:
-                raise BadNote(f"the signature of {key.name} does not fit the text") from error
+            if not key.verifies(signature.value, self.text.encode()):
+                raise BadNote(f"the signature of {key.name} does not fit the text")
             believed.append(key)
         if not believed:
             raise BadNote(f"not signed by {' or '.join(str(key) for key in known.values()) or 'any known key'}")
@@ -168,7 +195,7 @@ class TreeHead:
         return cls(origin, int(size), decoded, tuple(lines[3:-1]))
 
 
-# --- the two encodings that everything above is made of ---
+# --- the encodings that everything above is made of ---
 
 
 def _base64(data: bytes) -> str:
@@ -184,6 +211,21 @@ def _unbase64(text: str, what: str) -> bytes:
     if _base64(data) != text:
         raise BadNote(f"the {what} is not Base 64 as it must be written: {text!r}")
     return data
+
+
+def _p256(spki: bytes) -> EllipticCurvePublicKey:
+    """Raises ValueError for bytes that are no point of the curve."""
+    return EllipticCurvePublicKey.from_encoded_point(SECP256R1(), spki[len(SPKI_P256) :])
+
+
+def _is_p256(spki: bytes) -> bool:
+    if len(spki) != len(SPKI_P256) + 65 or not spki.startswith(SPKI_P256 + b"\4"):
+        return False
+    try:
+        _p256(spki)
+    except ValueError:
+        return False
+    return True
 
 
 def check_name(name: str) -> str:

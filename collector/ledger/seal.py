@@ -1,12 +1,13 @@
 """Who signs the ledger: the signer contract, and a signer whose key is a file. What is signed is said in note.py.
 
-A key in a KMS, an HSM or Vault is another Signer; nothing outside this module knows where a key lives.
+A key in a cloud's key service is another Signer, made in collector/signers.py; nothing else knows where a key lives.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,8 +20,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from collector.errors import ConfigError, LedgerBroken
+from collector import canonical
+from collector.errors import ConfigError, LedgerBroken, Unreadable
 from collector.ledger import note
+from collector.ledger.keys import KeyEntry
 from collector.ledger.note import TreeHead, VerifierKey
 
 KEY_BYTES_MAX = 16_384  # a PEM of an Ed25519 key has 119
@@ -35,7 +38,18 @@ class Signer(Protocol):
         """The public half."""
 
     def sign(self, message: bytes) -> bytes:
-        """The Ed25519 signature over ``message``, 64 bytes."""
+        """The signature over ``message`` as ``key`` verifies it: 64 bytes of Ed25519, or ECDSA's r and s in DER.
+
+        A key service may refuse or not answer: then it raises one of the ``CannotObserve`` family.
+        """
+
+
+class OtherKey(ConfigError):
+    """The signer holds another key than the one that signs this ledger, which is ``wanted``."""
+
+    def __init__(self, words: str, wanted: VerifierKey) -> None:
+        super().__init__(words)
+        self.wanted = wanted
 
 
 class FileSigner:
@@ -119,12 +133,34 @@ def seal(signer: Signer, head: TreeHead, last: TreeHead | None) -> str:
             f"a checkpoint over {last.size} entries was signed before with another root; nothing is signed"
         )
     text = head.text()
-    return note.signed(text, signer.key, signer.sign(text.encode()))
+    return note.signed(text, signer.key, proved(signer, text.encode()))
 
 
-def refuse_other_key(begun: VerifierKey, signer: Signer) -> None:
-    """Raises ConfigError when ``signer`` does not hold the key that the ledger was begun with."""
-    if signer.key != begun:
-        raise ConfigError(
-            f"the ledger was begun with key {begun}; this is {signer.key}: name the key file that belongs to it"
+def proved(signer: Signer, message: bytes) -> bytes:
+    """The signature over ``message``, verified before anybody gets to see it. Raises Unreadable when it is none."""
+    signature = signer.sign(message)
+    if not signer.key.verifies(signature, message):
+        raise Unreadable(
+            f"what should be a signature of {signer.key} is none; nothing was signed: "
+            "look at where the key is kept, and whether it still is that key"
         )
+    return signature
+
+
+def refuse_other_key(keys: Sequence[KeyEntry], signer: Signer) -> None:
+    """Raises OtherKey when ``signer`` does not hold the newest of the ledger's ``keys``."""
+    newest = keys[-1]
+    if signer.key == newest.key:
+        return
+    if newest.previous is None:
+        raise OtherKey(
+            f"the ledger was begun with key {newest.key}; this is {signer.key}: name the key that belongs to it "
+            "in [collector], as key or signer",
+            newest.key,
+        )
+    this = "the one before it" if signer.key in [known.key for known in keys] else str(signer.key)
+    raise OtherKey(
+        f"since entry {newest.seq} of {canonical.stamp(newest.at)} the ledger is signed by key {newest.key} "
+        f"({newest.how}: {newest.reason}); this is {this}: name the new key in [collector], as key or signer",
+        newest.key,
+    )

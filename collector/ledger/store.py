@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -17,14 +17,17 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from collector.errors import ConfigError, LedgerBroken, StoreError
-from collector.ledger import integrity, merkle, projecting, records
+from collector.ledger import integrity, keys, merkle, projecting, records
 from collector.ledger.database import PATIENCE_SECONDS, Database
 from collector.ledger.entry import Draft, Entry, Kind
 from collector.ledger.integrity import Progress, Verified
-from collector.ledger.note import BadNote, TreeHead, VerifierKey, check_name
+from collector.ledger.keys import KeyEntry
+from collector.ledger.note import BadNote, Note, TreeHead, VerifierKey, check_name
 from collector.ledger.projection import Projection
-from collector.ledger.seal import Signer, refuse_other_key, seal
+from collector.ledger.seal import Signer, proved, refuse_other_key, seal
 from collector.ledger.tables import checkpoint, edge, entry, head, tile
+
+ROTATION_ATTEMPTS_MAX = 10  # while others go on writing
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Ledger:
         """Use ``Ledger.open``."""
         self._database = database
         self._writer = threading.Lock()
+        self._signing = threading.Lock()
         self._deltas = records.Deltas()
         self._signer = signer
         self.origin = origin
@@ -67,8 +71,8 @@ class Ledger:
         ``create`` begins a ledger where there is none, and brings older tables up to date. Without a ``signer`` it can
         be read and written, but not signed. ``patience``: seconds to wait for another process to finish writing.
 
-        Raises StoreError when the database cannot be used as it is, ConfigError when the origin or the key belong to
-        another ledger, LedgerBroken when the ledger does not verify.
+        Raises StoreError when the database cannot be used as it is, ConfigError when the origin belongs to another
+        ledger, OtherKey when the key does, or was replaced; LedgerBroken when the ledger does not verify.
         """
         try:
             check_name(origin)
@@ -80,11 +84,10 @@ class Ledger:
             if begun != origin:
                 raise ConfigError(f"the ledger at {database.path} is {begun}, not {origin}; origins never change")
             ledger = cls(database, origin, signer)
-            key = ledger.key()
             if signer is not None and signer.key.name != origin:
                 raise ConfigError(f"the key signs for {signer.key.name}, the ledger is {origin}; use this ledger's key")
-            if signer is not None and key is not None:
-                refuse_other_key(key, signer)
+            if signer is not None and (known := ledger.key_entries()):
+                refuse_other_key(known, signer)
             if verify:
                 ledger.verify()
         except BaseException:
@@ -125,10 +128,25 @@ class Ledger:
         with self._database.reading() as connection:
             return records.has_blob(connection, digest)
 
+    def blob_size(self, digest: str) -> int | None:
+        """How many plain bytes a blob has, None when it is not there."""
+        with self._database.reading() as connection:
+            return records.blob_size(connection, digest)
+
+    def expired_by(self, digest: str) -> int | None:
+        """The ``expiry`` entry that dropped a payload after its term; None when none did."""
+        with self._database.reading() as connection:
+            return records.expired_by(connection, digest)
+
     def key(self) -> VerifierKey | None:
         """The key that signs this ledger, as its newest ``key`` entry names it; None when it has none yet."""
-        found = self.projection.last(Kind.KEY)
-        return None if found is None else VerifierKey.parse(found.data["vkey"])
+        known = self.key_entries()
+        return known[-1].key if known else None
+
+    def key_entries(self) -> tuple[KeyEntry, ...]:
+        """All keys that this ledger had, oldest first, each proved to follow the one before it. Raises LedgerBroken."""
+        with self._database.reading() as connection:
+            return _keys(connection, self.origin)
 
     # --- the tree ---
 
@@ -178,39 +196,138 @@ class Ledger:
                 self._deltas = records.Deltas()  # it may lean on entries that were never kept
                 raise
 
-    def checkpoint(self, at: datetime) -> Checkpoint | None:
+    def checkpoint(self, at: datetime, outside: Iterable[tuple[str, TreeHead]] = ()) -> Checkpoint | None:
         """Signs the tree as it is and keeps the checkpoint; None when nothing was written since the last one.
 
-        Raises ConfigError without the right signer, LedgerBroken rather than sign what does not continue the last one.
+        The signature is made while others may write: a key service can take its time. ``outside`` is what
+        ``refuse_behind`` looks at first.
+
+        Raises ConfigError without the right signer, LedgerBroken rather than sign what does not continue the last one
+        or what is held outside, one of the ``CannotObserve`` family when a key service does not sign.
         """
-        if self._signer is None:
+        signer = self._signer
+        if signer is None:
             raise ConfigError("there is no key to sign the ledger with; name the log key in the configuration")
-        with self._writer, self._database.writing() as connection:
-            size = _size(connection)
-            last = _checkpoints(connection, newest=True)
-            if size == 0 or (last and last[0].size == size):
-                return None
-            key = _key(connection)
-            if key is None:
-                raise ConfigError("the ledger was begun without a key; write a key entry before the first checkpoint")
-            refuse_other_key(key, self._signer)
-            node = _node(connection, size)
-            before = None if not last else TreeHead(self.origin, last[0].size, last[0].root)
-            if before is not None and before.size <= size and merkle.root(before.size, node) != before.root:
-                raise LedgerBroken(
-                    f"the first {before.size} entries hash to another root than was signed; nothing more is signed: "
-                    "run `collector db verify`"
-                )
-            root = merkle.root(size, node)
-            note = seal(self._signer, TreeHead(self.origin, size, root), before)
-            values = {"size": size, "root": root, "at": records.microseconds(at), "note": note}
-            connection.execute(sa.insert(checkpoint), values)
+        with self._signing:
+            self.refuse_behind(outside)
+            with self._database.reading() as connection:
+                size = _size(connection)
+                last = _checkpoints(connection, newest=True)
+                if size == 0 or (last and last[0].size == size):
+                    return None
+                known = _keys(connection, self.origin)
+                if not known:
+                    raise ConfigError(
+                        "the ledger was begun without a key; write a key entry before the first checkpoint"
+                    )
+                refuse_other_key(known, signer)
+                node = _node(connection, size)
+                before = None if not last else TreeHead(self.origin, last[0].size, last[0].root)
+                if before is not None and before.size <= size and merkle.root(before.size, node) != before.root:
+                    raise LedgerBroken(
+                        f"the first {before.size} entries hash to another root than was signed; nothing more is "
+                        "signed: run `collector db verify`"
+                    )
+                root = merkle.root(size, node)
+            note = seal(signer, TreeHead(self.origin, size, root), before)
+            with self._writer, self._database.writing() as connection:
+                newest = _checkpoints(connection, newest=True)
+                if newest and newest[0].size >= size:
+                    return newest[0]  # another process has signed meanwhile
+                values = {"size": size, "root": root, "at": records.microseconds(at), "note": note}
+                connection.execute(sa.insert(checkpoint), values)
         return Checkpoint(size, root, at.astimezone(UTC), note)
 
     def checkpoints(self) -> list[Checkpoint]:
         """All of them, smallest first."""
         with self._database.reading() as connection:
             return _checkpoints(connection)
+
+    # --- what is held outside ---
+
+    def head_of(self, where: str, note: str) -> TreeHead:
+        """The tree head of a checkpoint of this ledger that is held at ``where``, outside.
+
+        Raises LedgerBroken when it is none, or when no key that this ledger ever had has signed it.
+        """
+        try:
+            parsed = Note.parse(note)
+            found = TreeHead.parse(parsed.text)
+            if found.origin != self.origin:
+                raise BadNote(f"it is of the ledger {found.origin}")
+            parsed.verify(known.key for known in self.key_entries())
+        except BadNote as error:
+            raise LedgerBroken(
+                f"what {where} holds is no checkpoint of {self.origin} that this ledger knows: {error}. If its key was "
+                "replaced, this is a copy from before; nothing is signed until that is cleared up"
+            ) from error
+        return found
+
+    def refuse_behind(self, heads: Iterable[tuple[str, TreeHead]]) -> None:
+        """Raises LedgerBroken when any of ``heads`` is no beginning of this ledger: where it is held, and what it says.
+
+        Each was signed by this ledger once (see ``head_of``), and is held where nobody here can change it. A larger
+        one means that this is an old copy, such as a restored backup; another root, that history was rewritten.
+        """
+        for where, outside in heads:
+            if outside.origin != self.origin:
+                raise ConfigError(f"{where} holds a checkpoint of {outside.origin}, not of {self.origin}; name another")
+            size = self.size()
+            if outside.size > size:
+                raise LedgerBroken(
+                    f"{where} holds a checkpoint over {outside.size} entries, and this ledger has {size}: it is an "
+                    "older copy. Nothing is signed; bring the newest copy back, or begin a ledger under another origin"
+                )
+            if self.root(outside.size) != outside.root:
+                raise LedgerBroken(
+                    f"{where} holds a checkpoint over {outside.size} entries with another root than this ledger has "
+                    "there: history was rewritten. Nothing is signed; keep both for whoever looks into it"
+                )
+
+    # --- keys ---
+
+    def rotate(self, new: Signer, at: datetime, reason: str) -> Entry:
+        """Puts ``new`` in the place of the ledger's key; both sign the entry. The next checkpoint is signed by ``new``.
+
+        Raises ConfigError without the old key, for a key that was this ledger's before, or for no reason;
+        one of the ``CannotObserve`` family when a key service does not sign. Then nothing was written.
+        """
+        if self._signer is None:
+            raise ConfigError("a rotation is signed by the old key too; name it, or recover when it is lost")
+        return self._succeed(self._signer, new, at, reason)
+
+    def recover(self, new: Signer, at: datetime, reason: str) -> Entry:
+        """Puts ``new`` in the place of the ledger's key, which is lost. Errors as of ``rotate``.
+
+        Only a reader who was given the new key by another way believes what is signed from here on.
+        """
+        return self._succeed(None, new, at, reason)
+
+    def _succeed(self, old: Signer | None, new: Signer, at: datetime, reason: str) -> Entry:
+        try:
+            keys.check_reason(reason)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        if new.key.name != self.origin:
+            raise ConfigError(f"the new key signs for {new.key.name}, this ledger is {self.origin}")
+        for _ in range(ROTATION_ATTEMPTS_MAX):
+            known, size = self.key_entries(), self.size()
+            if not known:
+                raise ConfigError("the ledger has no key yet, so there is none to replace; run `collector once` first")
+            if old is not None:
+                refuse_other_key(known, old)
+            _refuse_again(known, new.key)
+            said = keys.statement(self.origin, size, known[-1].key, new.key, reason)
+            signatures = b"" if old is None else proved(old, said), proved(new, said)
+            fields = keys.successor_fields(self.origin, known[-1].key, new.key, reason, *signatures)
+            with self.write() as batch:
+                if batch.size == size:
+                    added = batch.add(Draft(Kind.KEY, at, fields))
+                    break
+        else:
+            raise StoreError("others were writing all the time, so the key was not replaced; stop the collector first")
+        self._signer = new
+        return added
 
     # --- proving and rebuilding ---
 
@@ -256,6 +373,11 @@ class Batch:
         self._torn = False
         self.projection = Projection(self._same)
 
+    @property
+    def size(self) -> int:
+        """How many entries there are, with those of this batch: the number of the next one."""
+        return self._edge.size
+
     def blob(self, data: bytes, like: str | None = None) -> str:
         """Keeps ``data`` and returns its SHA-256; the same bytes are kept once.
 
@@ -271,6 +393,11 @@ class Batch:
     def has_blob(self, digest: str) -> bool:
         return records.has_blob(self._connection, digest)
 
+    def drop(self, digests: Collection[str], entry: Entry) -> None:
+        """Takes payloads away for good, as ``entry``, added before, says. Raises StoreError when one is not there."""
+        records.drop_blobs(self._connection, digests, entry.seq)
+        self._deltas.series.clear()  # the next of each series may not lean on what is gone
+
     def add(self, draft: Draft) -> Entry:
         """Appends one entry and draws its consequences. The first entry of a signed ledger names its key.
 
@@ -278,8 +405,7 @@ class Batch:
         the batch is lost, also when that error is caught inside its block.
         """
         if self._edge.size == 0 and self._signer is not None and draft.kind is not Kind.KEY:
-            reason = "the ledger begins"
-            fields = {"origin": self._origin, "vkey": str(self._signer.key), "reason": reason}
+            fields = keys.first_fields(self._origin, self._signer.key)
             self._append(Draft(Kind.KEY, draft.at, fields))
         if draft.kind is Kind.KEY:
             self._check_key(draft)
@@ -302,9 +428,11 @@ class Batch:
 
     def _check_key(self, draft: Draft) -> None:
         """A key entry decides which signatures are believed, so it is not written unless it can be."""
-        key = VerifierKey.parse(draft.fields["vkey"])
-        if draft.fields["origin"] != self._origin or key.name != self._origin:
-            raise ValueError(f"a key entry of {key.name} in the ledger {self._origin}")
+        known = _keys(self._connection, self._origin)
+        try:
+            keys.read(self._edge.size, draft.at, draft.fields, self._origin, known)
+        except keys.BadKeyEntry as error:
+            raise ValueError(f"a key entry that {error}") from error
 
     def finish(self) -> None:
         """Moves the end of the log; called once, when the block has ended well."""
@@ -345,13 +473,26 @@ def _size(connection: sa.Connection) -> int:
     return int(connection.execute(sa.select(head.c.size)).scalar_one())
 
 
-def _key(connection: sa.Connection) -> VerifierKey | None:
-    @contextlib.contextmanager
-    def same() -> Iterator[sa.Connection]:
-        yield connection
+def _keys(connection: sa.Connection, origin: str) -> tuple[KeyEntry, ...]:
+    bases = records.Bases()
+    known: list[KeyEntry] = []
+    start = 0
+    while page := records.read_entries(connection, start, None, [Kind.KEY], bases):
+        for found in page:
+            try:
+                known.append(keys.read(found.seq, found.at, found.data, origin, known))
+            except keys.BadKeyEntry as error:
+                raise LedgerBroken(f"entry {found.seq} {error}: run `collector db verify`") from error
+        start = page[-1].seq + 1
+    return tuple(known)
 
-    found = Projection(same).last(Kind.KEY)
-    return None if found is None else VerifierKey.parse(found.data["vkey"])
+
+def _refuse_again(known: Sequence[KeyEntry], new: VerifierKey) -> None:
+    """A key that was retired may be one that was stolen; and a four-byte id must tell all keys of a ledger apart."""
+    if new == known[-1].key:
+        raise ConfigError(f"{new} is the key that signs this ledger already; name the one that is to follow it")
+    if any(new.id == each.key.id for each in known):
+        raise ConfigError(f"{new} was a key of this ledger before, or looks like one; make a new one")
 
 
 def _checkpoints(connection: sa.Connection, *, newest: bool = False) -> list[Checkpoint]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -15,8 +16,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from collector.errors import ConfigError, LedgerBroken
+from collector.ledger import keys
 from collector.ledger.note import Note, TreeHead
-from collector.ledger.seal import FileSigner, refuse_other_key, seal
+from collector.ledger.seal import FileSigner, OtherKey, refuse_other_key, seal
 
 ORIGIN = "ledger.example/acme"
 
@@ -110,8 +112,10 @@ def test_a_key_signs_for_its_own_ledger_only(path):
 def test_another_key_than_the_ledger_was_begun_with_is_refused_by_name(path, tmp_path):
     begun = FileSigner.create(path, ORIGIN)
     other = FileSigner.create(tmp_path / "other.pem", ORIGIN)
-    refuse_other_key(begun.key, begun)
-    with pytest.raises(ConfigError) as refused:
-        refuse_other_key(begun.key, other)
+    known = [keys.read(0, datetime(2026, 3, 1, tzinfo=UTC), keys.first_fields(ORIGIN, begun.key), ORIGIN, [])]
+    refuse_other_key(known, begun)
+    with pytest.raises(OtherKey) as refused:
+        refuse_other_key(known, other)
     assert f"was begun with key {begun.key}" in str(refused.value)
     assert f"this is {other.key}" in str(refused.value)
+    assert refused.value.wanted == begun.key
