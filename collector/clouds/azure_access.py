@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
@@ -75,12 +75,22 @@ class Access:
     """The credential and the connections of one tenant, for the life of the process and for any number of threads."""
 
     def __init__(
-        self, settings: AzureSettings, *, secret: str = "", certificate_password: str = "", transport: Any = None
+        self,
+        settings: AzureSettings,
+        *,
+        secret: str = "",
+        certificate_password: str = "",
+        transport: Any = None,
+        scopes: Mapping[str, str] | None = None,
     ) -> None:
-        """``transport`` stands in for the network, for sign-in too. Raises ConfigError for an unusable certificate."""
+        """``transport`` stands in for the network, for sign-in too; ``scopes`` are of further hosts, for ``exchange``.
+
+        Raises ConfigError for an unusable certificate.
+        """
         self._hosts = HOSTS[settings.cloud]
         arm: str = get_arm_endpoints(CLOUDS[settings.cloud])["credential_scopes"][0]
-        self._scopes = {self._hosts.arm: arm, self._hosts.graph: f"https://{self._hosts.graph}/.default"}
+        self._json = {self._hosts.arm: arm, self._hosts.graph: f"https://{self._hosts.graph}/.default"}
+        self._scopes = {**self._json, **(scopes or {})}
         self._tokens = _Tokens(lambda: _credential(settings, secret, certificate_password, transport))
         self._transport = transport or _transport()
         self._clients = threading.local()
@@ -89,12 +99,15 @@ class Access:
         """The response to a call. Raises CannotObserve without a token, OSError when nothing came back."""
         if call.method == CLAIMS:
             return self._claims()
-        where = urlsplit(call.url)
+        return self.exchange(HttpRequest(call.method, call.url, params=dict(call.query) or None, json=call.body))
+
+    def exchange(self, request: HttpRequest, *, read_seconds: float = READ_SECONDS_MAX) -> Reply:
+        """The response to a request as it is, for services that do not speak JSON. Raises as ``send`` does."""
+        where = urlsplit(request.url)
         if where.scheme != "https" or where.netloc not in self._scopes:
             raise ConfigError(f"a token of the tenant was about to leave for {where.netloc}; it was not sent")
-        request = HttpRequest(call.method, call.url, params=dict(call.query) or None, json=call.body)
         try:
-            response = self._client(where.netloc).send_request(request)
+            response = self._client(where.netloc).send_request(request, read_timeout=read_seconds)
             body = response.read()
         except CannotObserve:
             raise
@@ -111,7 +124,7 @@ class Access:
             tokens: Any = self._tokens
             policies = [
                 RequestIdPolicy(),
-                HeadersPolicy({"Accept": "application/json"}),
+                HeadersPolicy({"Accept": "application/json"} if host in self._json else {}),
                 UserAgentPolicy("evidence-collector"),
                 policy(tokens, self._scopes[host], enable_cae=True),
                 _Refused(self._tokens),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
@@ -72,23 +72,43 @@ class Access:
             form = {"access_token": token.text()}
         else:
             token.sign(headers)
+        query = dict(call.query) or None
+        reply = self._reply(call.method, call.url, params=query, json=call.body, data=form, headers=headers)
+        if reply.status == 401 or (form is not None and reply.status >= 400):
+            token.refuse(form["access_token"] if form else headers["authorization"].removeprefix("Bearer "))
+        return reply
+
+    def exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        query: Mapping[str, Any],
+        headers: Mapping[str, str],
+        content: bytes | None = None,
+        read_seconds: float = READ_SECONDS_MAX,
+    ) -> Reply:
+        """The response to a request as it is, for services that do not speak JSON alone. Raises as ``send`` does."""
+        where = urlsplit(url)
+        if where.scheme != "https" or not HOST.fullmatch(where.netloc):
+            raise ConfigError(f"a token of Google was about to leave for {where.netloc}; it was not sent")
+        token = self._token("")
+        signed = {"User-Agent": AGENT, **headers}
+        token.sign(signed)
+        reply = self._reply(method, url, params=dict(query), data=content, headers=signed, read_seconds=read_seconds)
+        if reply.status == 401:
+            token.refuse(signed["authorization"].removeprefix("Bearer "))
+        return reply
+
+    def _reply(self, method: str, url: str, *, read_seconds: float = READ_SECONDS_MAX, **request: Any) -> Reply:
         try:
             response = self._session.request(
-                call.method,
-                call.url,
-                params=dict(call.query) or None,
-                json=call.body,
-                data=form,
-                headers=headers,
-                timeout=(CONNECT_SECONDS_MAX, READ_SECONDS_MAX),
-                allow_redirects=False,
+                method, url, timeout=(CONNECT_SECONDS_MAX, read_seconds), allow_redirects=False, **request
             )
         except requests.Timeout as error:
             raise TimeoutError(str(error)) from error
         except requests.RequestException as error:
             raise ConnectionError(str(error)) from error
-        if response.status_code == 401 or (form is not None and not response.ok):
-            token.refuse(form["access_token"] if form else headers["authorization"].removeprefix("Bearer "))
         names = {name.lower(): value for name, value in response.headers.items()}
         return Reply(response.status_code, names, response.content)
 
