@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ import typer
 from rich.table import Table
 
 from collector import canonical, daemon
+from collector.cli import interchange
 from collector.cli.app import app, window_app
 from collector.cli.terminal import (
     DEFAULT_CONFIG,
@@ -106,20 +108,38 @@ def findings_table(dossier: Dossier) -> Table:
 def export(
     window: Annotated[str, typer.Option("--window", help="The window's name in the configuration.")],
     target: Annotated[Path, typer.Option("--out", help="The package: a new folder, or a file ending in .zip.")],
+    form: Annotated[
+        interchange.Format,
+        typer.Option("--format", help="package, or one file for machines; with --out - to standard output."),
+    ] = interchange.Format.PACKAGE,
+    extras: Annotated[
+        list[interchange.Extra] | None, typer.Option("--with", help="Put this format into the package too; repeatable.")
+    ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Write the evidence package of one window: tables, report, raw answers, ledger, verifier."""
+    interchange.refuse(form, extras or (), target)
     settings = settings_of(config)
     with reading(settings) as ledger:
-        info = export_window(settings, ledger, window, target, daemon.utc_now())
+        if form is not interchange.Format.PACKAGE:
+            interchange.write_alone(settings, ledger, window, form, target, as_json=as_json)
+            return
+        info = export_window(settings, ledger, window, target, daemon.utc_now(), extras or ())
     if as_json:
         print_json({"package": str(target), **info})
     else:
         out.print(f"{target}: {info['entries']} entries, {info['files']} files. Verify it: collector verify {target}")
 
 
-def export_window(settings: Settings, ledger: Ledger, window: str, target: Path, now: datetime) -> dict[str, Any]:
+def export_window(
+    settings: Settings,
+    ledger: Ledger,
+    window: str,
+    target: Path,
+    now: datetime,
+    extras: Sequence[interchange.Extra] = (),
+) -> dict[str, Any]:
     """Signs what there is, writes the package, then writes into the ledger that it was written."""
     from collector.export import package, read
 
@@ -127,7 +147,7 @@ def export_window(settings: Settings, ledger: Ledger, window: str, target: Path,
     dossier = read.read(ledger, settings, window, now)
     signer = daemon.signer_of(settings)
     with progress("writing the package") as step:
-        info = package.write(dossier, ledger, signer, target, step)
+        info = package.write(dossier, ledger, signer, target, step, interchange.files(dossier, extras))
     with ledger.write() as batch:
         batch.add(Draft(Kind.EXPORT, now, info.fields))
     ledger.checkpoint(now)

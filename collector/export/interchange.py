@@ -1,16 +1,20 @@
-"""What both machine formats need: stable identifiers, one-line text, stretches in a window. No format in here."""
+"""What both machine formats need: lasting identifiers, one-line text, states and holes in order. No format here."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 
-from collector.export.dossier import ControlCard, Dossier
+from collector.check import Stage
+from collector.export.dossier import CheckCard, ControlCard, Dossier
+from collector.model import State
 from collector.window.findings import Stretch
+from collector.window.slots import Slot, SlotState
 
 
 def stable_uuid(*parts: str) -> str:
@@ -19,34 +23,159 @@ def stable_uuid(*parts: str) -> str:
     return str(uuid.UUID(bytes=digest[:16], version=4))
 
 
+# White space, control characters, and what regular expressions of other languages take for white space besides.
+_BLANK = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]+")
+
+
 def one_line(text: str) -> str:
-    """``text`` without line breaks or blanks at its ends, never empty: what OSCAL calls a string."""
-    return re.sub(r"\s+", " ", text).strip() or "-"
+    """``text`` without line breaks, controls or blanks at its ends, never empty: a string in OSCAL's sense."""
+    return _BLANK.sub(" ", text).strip() or "-"
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A stretch that touches the window, with where it begins in it and the controls that bind its check."""
+    """A stretch in which a subject was in one state, or a whole scope (subject "") was undetermined.
 
-    stretch: Stretch
+    ``since`` is where it begins in the window. ``entry`` is the ledger entry that says so, None when none does: then a
+    slot was missed, which shows by comparing the plan with the runs. ``kind`` is ``run``, ``gap`` or ``missed``.
+    ``last`` says that nothing of the same subject follows it at once.
+    """
+
+    check: str
+    scope: str
+    subject: str
+    state: State
+    reason: str
+    begun: datetime
     since: datetime
+    until: datetime | None
+    entry: int | None
+    kind: str
     controls: tuple[ControlCard, ...]
+    last: bool
 
     @property
     def criteria(self) -> tuple[str, ...]:
         return tuple(sorted({id for card in self.controls for id in card.criteria}))
 
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What makes two stretches parts of one story."""
+        return self.check, self.scope, self.subject, "" if self.kind == "run" else "unobserved"
 
-def seen_in(dossier: Dossier) -> Iterator[Seen]:
-    """Every state of every subject in the window, and every stretch in which a scope could not be listed (subject "").
 
-    Ordered by check, scope, subject and time.
+class View:
+    """A dossier in the order of the formats: by check, scope, subject and time. Holds references, copies nothing.
+
+    Beside what the dossier holds it needs a pointer for each stretch, however often it is walked.
     """
-    binds: dict[str, tuple[ControlCard, ...]] = {}
-    for card in dossier.controls:
-        for check in card.checks:
-            binds[check] = (*binds.get(check, ()), card)
-    together = [*dossier.stretches, *dossier.blind]
-    for item in sorted(together, key=lambda s: (s.check, s.scope, s.subject, s.from_run)):
-        if item.from_at < dossier.until and (item.to_at is None or item.to_at > dossier.since):
-            yield Seen(item, max(item.from_at, dossier.since), binds.get(item.check, ()))
+
+    def __init__(self, dossier: Dossier) -> None:
+        self.dossier = dossier
+        self._binds: dict[str, tuple[ControlCard, ...]] = {}
+        for card in dossier.controls:
+            for check in dict.fromkeys(card.checks):
+                self._binds[check] = (*self._binds.get(check, ()), card)
+        self._cards: dict[str, list[CheckCard]] = {}
+        for known in sorted(dossier.checks, key=attrgetter("first_used")):
+            self._cards.setdefault(known.id, []).append(known)
+        self._stretches: dict[str, list[Stretch]] = {}
+        for items in (dossier.stretches, dossier.blind):
+            for item in items:
+                if item.from_at < dossier.until and (item.to_at is None or item.to_at > dossier.since):
+                    self._stretches.setdefault(item.check, []).append(item)
+        for found in self._stretches.values():
+            for name in ("from_run", "subject", "scope"):  # stable, so the last one counts most
+                found.sort(key=attrgetter(name))
+        self._slots: dict[str, list[Slot]] = {}
+        for slot in dossier.slots:
+            self._slots.setdefault(slot.due.check, []).append(slot)
+        for slots in self._slots.values():
+            slots.sort(key=lambda slot: (slot.due.scope, slot.due.at))
+
+    @property
+    def checks(self) -> list[str]:
+        """Every check that was due or that stood in a state in the window."""
+        return sorted(self._stretches.keys() | self._slots.keys())
+
+    def card(self, check: str, run: int | None) -> CheckCard | None:
+        """The version of a check that a run was made under; None when no version of it ran in the window."""
+        known = self._cards.get(check, [])
+        before = [card for card in known if run is not None and card.first_used <= run]
+        chosen = before[-1:] or known[:1]
+        return chosen[0] if chosen else None
+
+    def preview(self, check: str) -> bool:
+        """Whether a check is observed and not counted: by the newest version that ran."""
+        known = self._cards.get(check, [])
+        return bool(known) and known[-1].stage == Stage.PREVIEW.value
+
+    def seen(self, checks: Iterable[str] | None = None, *, bad: bool = False) -> Iterator[Seen]:
+        """All stretches of the window, of some checks when they are named; ``bad``: only what is not good.
+
+        Per check: the scopes that nobody looked at first, then states by scope, subject and time.
+        """
+        for check in self.checks if checks is None else sorted(set(checks)):
+            controls = self._binds.get(check, ())
+            yield from self._unobserved(check, controls)
+            items = self._stretches.get(check, [])
+            for place, item in enumerate(items):
+                if bad and item.state not in (State.NOT_SATISFIED, State.UNDETERMINED):
+                    continue
+                after = items[place + 1] if place + 1 < len(items) else None
+                yield Seen(
+                    check=item.check,
+                    scope=item.scope,
+                    subject=item.subject,
+                    state=item.state,
+                    reason=item.reason,
+                    begun=item.from_at,
+                    since=max(item.from_at, self.dossier.since),
+                    until=item.to_at if item.to_at is not None and item.to_at < self.dossier.until else None,
+                    entry=item.from_run,
+                    kind="run",
+                    controls=controls,
+                    last=after is None
+                    or (after.scope, after.subject) != (item.scope, item.subject)
+                    or after.from_run != item.to_run,
+                )
+
+    def _unobserved(self, check: str, controls: tuple[ControlCard, ...]) -> Iterator[Seen]:
+        """Slots without a run, as stretches: from the first of them to the next that has one.
+
+        A run that found no population is no such slot: it is a stretch of its own, undetermined.
+        """
+        slots = self._slots.get(check, [])
+        begin = 0
+        while begin < len(slots):
+            end = begin + 1
+            first = slots[begin]
+            if first.run is None:
+                while end < len(slots) and _same_hole(first, slots[end]):
+                    end += 1
+                after = slots[end] if end < len(slots) and slots[end].due.scope == first.due.scope else None
+                yield Seen(
+                    check=check,
+                    scope=first.due.scope,
+                    subject="",
+                    state=State.UNDETERMINED,
+                    reason=f"was not looked at in {end - begin} {'slot' if end - begin == 1 else 'slots'}: "
+                    f"{first.reason or 'no reason was written down'}",
+                    begun=first.due.at,
+                    since=first.due.at,
+                    until=None if after is None else after.due.at,
+                    entry=None if first.gap is None else first.gap.seq,
+                    kind="gap" if first.state is SlotState.GAP else "missed",
+                    controls=controls,
+                    last=after is None or after.run is not None,
+                )
+            begin = end
+
+
+def _same_hole(first: Slot, other: Slot) -> bool:
+    return (
+        other.run is None
+        and other.due.scope == first.due.scope
+        and other.state is first.state
+        and (other.gap and other.gap.seq) == (first.gap and first.gap.seq)
+    )

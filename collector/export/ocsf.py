@@ -14,11 +14,12 @@ import orjson
 
 from collector import canonical
 from collector.criteria import EDITION
-from collector.export.dossier import CheckCard, Dossier
-from collector.export.interchange import Seen, one_line, seen_in, stable_uuid
+from collector.export.dossier import Dossier
+from collector.export.interchange import Seen, View, one_line, stable_uuid
 from collector.model import Scope, State
 
 VERSION = "1.6.0"
+FINDINGS_FILE = "ocsf/findings.jsonl"  # where it lies in a package
 PROVIDERS = {"aws": "AWS", "azure": "Azure", "gcp": "GCP"}
 # compliance.status_id: what could not be looked at is Unknown, never Pass.
 COMPLIANCE = {
@@ -27,38 +28,63 @@ COMPLIANCE = {
     State.NOT_APPLICABLE: (99, "Not applicable"),
     State.UNDETERMINED: (0, "Unknown"),
 }
+GONE, LOOKED_AGAIN = (99, "No longer in the population"), (99, "Looked at again")
 CREATE, UPDATE, CLOSE = (1, "Create"), (2, "Update"), (3, "Close")
 NEW, IN_PROGRESS, RESOLVED, OTHER = (1, "New"), (2, "In Progress"), (4, "Resolved"), (99, "No deviation")
+UNKNOWN, INFORMATIONAL = (0, "Unknown"), (1, "Informational")
 OPEN = (State.NOT_SATISFIED, State.UNDETERMINED)
 
 
 def lines(dossier: Dossier) -> Iterator[bytes]:
-    """One event for each state that a subject was in, each with its newline, ordered by check, scope and subject.
+    """One event for each state that a subject was in, each with its newline, ordered by check, scope, subject and time.
 
-    All events of one subject under one check carry the same ``finding_info.uid``. ``severity_id`` is 0, "Unknown",
-    wherever there is a deviation: the collector does not grade severity; 1 where there is none.
+    All events of one subject under one check carry the same ``finding_info.uid``. A scope that nobody looked at, or
+    that could not be listed, is an event without resources. What was open and ends without another state is closed by
+    an event of its own. ``severity_id`` is 0, "Unknown", wherever something is open: severity is not graded here.
     """
-    cards = {card.id: card for card in dossier.checks}
-    before: tuple[str, State | None] = ("", None)
-    first: datetime | None = None
-    for seen in seen_in(dossier):
-        item = seen.stretch
-        uid = stable_uuid(dossier.origin, item.check, item.scope, item.subject)
-        earlier = before[1] if before[0] == uid else None
-        if before[0] != uid or first is None:
-            first = item.from_at
-        yield orjson.dumps(_event(dossier, seen, cards[item.check], uid, earlier, first)) + b"\n"
-        before = (uid, item.state)
+    view = View(dossier)
+    story: tuple[str, ...] = ()
+    earlier: State | None = None
+    first = dossier.since
+    for seen in view.seen():
+        if seen.key != story:
+            story, earlier, first = seen.key, None, seen.begun
+        life = _life(seen.state, earlier)
+        yield _line(_event(view, seen, first, seen.since, life, COMPLIANCE[seen.state]))
+        earlier = seen.state
+        if seen.last and seen.until is not None and seen.state in OPEN:
+            how = GONE if seen.subject else LOOKED_AGAIN
+            yield _line(_event(view, seen, first, seen.until, (CLOSE, RESOLVED), how))
+            earlier = None
+
+
+def _line(event: dict[str, Any]) -> bytes:
+    return orjson.dumps(event) + b"\n"
 
 
 def _event(
-    dossier: Dossier, seen: Seen, card: CheckCard, uid: str, earlier: State | None, first: datetime
+    view: View,
+    seen: Seen,
+    first: datetime,
+    at: datetime,
+    life: tuple[tuple[int, str], tuple[int, str]],
+    outcome: tuple[int, str],
 ) -> dict[str, Any]:
-    item = seen.stretch
-    scope = Scope.parse(item.scope)
-    (activity_id, activity), (status_id, status) = _life(item.state, earlier)
-    compliance_id, compliance = COMPLIANCE[item.state]
-    begun = seen.since
+    dossier = view.dossier
+    card = view.card(seen.check, seen.entry)
+    scope = Scope.parse(seen.scope)
+    (activity_id, activity), (status_id, status) = life
+    severity_id, severity = INFORMATIONAL if outcome[0] in (1, 99) else UNKNOWN
+    reason = seen.reason if outcome in COMPLIANCE.values() else outcome[1].lower()
+    check: dict[str, Any] = {"uid": seen.check, "name": one_line(card.title if card else seen.check)}
+    check["status_id"] = outcome[0]
+    if card is not None and seen.kind == "run":
+        check["version"] = str(card.version)
+    rests: dict[str, Any] = {"ledger": dossier.origin, "kind": seen.kind}
+    if seen.entry is not None:
+        rests["entry"] = seen.entry
+    if card is not None and seen.kind == "run":
+        rests["check_source_sha256"] = card.code
     event: dict[str, Any] = {
         "activity_id": activity_id,
         "activity_name": activity,
@@ -68,51 +94,57 @@ def _event(
         "class_name": "Compliance Finding",
         "type_uid": 200300 + activity_id,
         "type_name": f"Compliance Finding: {activity}",
-        "time": _millis(begun),
-        "time_dt": canonical.stamp(begun),
-        "start_time": _millis(item.from_at),
-        "severity_id": 0 if item.state in OPEN else 1,
-        "severity": "Unknown" if item.state in OPEN else "Informational",
+        "time": _millis(at),
+        "time_dt": canonical.stamp(at),
+        "start_time": _millis(seen.begun),
+        "severity_id": severity_id,
+        "severity": severity,
         "status_id": status_id,
         "status": status,
-        "message": one_line(f"{item.subject or item.scope} {item.reason}"),
+        "message": one_line(f"{seen.subject or seen.scope} {reason}"),
         "metadata": {
             "version": VERSION,
             "profiles": ["cloud", "datetime"],
-            "uid": f"{dossier.origin}#{item.from_run}",
+            "uid": stable_uuid(dossier.origin, *seen.key, seen.kind, str(seen.entry), canonical.stamp(at), activity),
             "product": {
                 "name": "evidence-collector",
                 "vendor_name": "evidence-collector",
                 "version": dossier.collector,
             },
         },
-        "cloud": {"provider": PROVIDERS[scope.cloud], "account": {"uid": scope.account}},
+        "cloud": {"provider": PROVIDERS.get(scope.cloud, scope.cloud), "account": {"uid": scope.account}},
         "finding_info": {
-            "uid": uid,
-            "title": card.title,
-            "desc": one_line(item.reason),
-            "types": [card.family],
+            "uid": stable_uuid(dossier.origin, *seen.key),
+            "title": one_line(card.title if card else seen.check),
+            "desc": one_line(reason),
+            "types": _types(view, seen),
             "created_time": _millis(first),
-            "modified_time": _millis(begun),
+            "modified_time": _millis(at),
         },
         "compliance": {
             "standards": [EDITION],
             "requirements": list(seen.criteria),
             "control": ", ".join(control.id for control in seen.controls),
-            "status_id": compliance_id,
-            "status": compliance,
-            "status_details": [one_line(item.reason)],
-            "checks": [{"uid": card.id, "name": card.title, "version": str(card.version), "status_id": compliance_id}],
+            "status_id": outcome[0],
+            "status": outcome[1],
+            "status_details": [one_line(reason)],
+            "checks": [check],
         },
-        "evidences": [{"data": {"ledger": dossier.origin, "entry": item.from_run, "check_source_sha256": card.code}}],
+        "evidences": [{"data": rests}],
     }
     if scope.part:
         event["cloud"]["region"] = scope.part
-    if item.subject:
-        event["resources"] = [{"uid": item.subject, "name": item.subject.rsplit("/", 1)[-1] or item.subject}]
-    if item.to_at is not None:
-        event["end_time"] = _millis(item.to_at)
+    if seen.subject:
+        event["resources"] = [{"uid": seen.subject, "name": seen.subject.rsplit("/", 1)[-1] or seen.subject}]
+    if seen.until is not None:
+        event["end_time"] = _millis(seen.until)
     return event
+
+
+def _types(view: View, seen: Seen) -> list[str]:
+    """The family of the check, and whether it is only tried out: then it is observed and not counted."""
+    card = view.card(seen.check, seen.entry)
+    return [*([card.family] if card else []), *(["preview"] if view.preview(seen.check) else [])] or ["unobserved"]
 
 
 def _life(state: State, earlier: State | None) -> tuple[tuple[int, str], tuple[int, str]]:

@@ -1,12 +1,15 @@
-"""A window as OSCAL 1.2.1 assessment results, written piece by piece. Not OSCAL's catalogue: there is none for SOC 2.
+"""A window as OSCAL 1.2.1 assessment results and the catalogue that they point to, written piece by piece.
 
-Controls are named by the ids of the Trust Services Criteria in lower case (``cc6.1``). Source:
-pages.nist.gov/OSCAL-Reference/models/v1.2.1/assessment-results.
+NIST publishes no catalogue for SOC 2 and the AICPA's text is not ours to ship, so ours holds ids and short titles in
+our own words. There is no OSCAL assessment plan, profile or system security plan: see docs/reference/interchange.md.
+Source: pages.nist.gov/OSCAL-Reference/models/v1.2.1/assessment-results and the JSON schema of that release.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -14,45 +17,91 @@ import orjson
 from collector import canonical
 from collector.criteria import CRITERIA, EDITION
 from collector.export.dossier import ControlCard, Dossier
-from collector.export.interchange import Seen, one_line, seen_in, stable_uuid
+from collector.export.interchange import Seen, View, one_line, stable_uuid
 from collector.model import State
 from collector.window.findings import Finding
 
 VERSION = "1.2.1"
 NAMESPACE = "urn:evidence-collector:oscal:1"  # of our properties
+RESULTS_FILE, CATALOG_FILE = "oscal/assessment-results.json", "oscal/catalog.json"  # where they lie in a package
+NO_PLAN = "This is the collector's own plan, not an OSCAL assessment plan: what was due, by check, scope and time."
+STATES = (
+    "States of subjects as they were observed. What could not be looked at is never satisfied: its findings are "
+    "not-satisfied for the reason other. A control without a check has no finding."
+)
 
 
-def pieces(dossier: Dossier, plan_digest: str = "") -> Iterator[bytes]:
-    """The document in order, in pieces of a line or so; together they are one JSON object.
+@dataclass(frozen=True)
+class Package:
+    """The package that a document lies in, for its references: SHA-256 of files by their name in it."""
 
-    ``plan_digest`` is the SHA-256 of the package's plan.json, when there is a package beside the document.
-    Memory grows with the number of subjects, not of observations.
+    digests: Mapping[str, str]
+
+
+def pieces(dossier: Dossier, package: Package | None = None) -> Iterator[bytes]:
+    """Assessment results in order, in pieces of a line or so; together they are one JSON object.
+
+    Without a ``package`` nothing in it refers to a file. Beside the dossier, memory grows with the number of different
+    subjects (a pointer each) and of stretches (a pointer each). Raises ValueError for a window about no criterion.
     """
     if not any(card.criteria for card in dossier.controls):
         raise ValueError(f"the window {dossier.name} is about no criterion: OSCAL has nothing to say of it")
-    own = _Identifiers(dossier)
-    subjects: set[str] = set()
-    bad: dict[str, list[str]] = {}
+    writer = _Writer(dossier, package)
     head = {
-        "uuid": own.of("assessment-results"),
-        "metadata": _metadata(dossier, own),
-        "import-ap": {"href": f"#{own.of('plan')}"},
+        "uuid": writer.uuid("assessment-results"),
+        "metadata": _metadata(dossier, writer.uuid("party"), dossier.name),
+        "import-ap": {"href": f"#{writer.uuid('plan')}", "remarks": NO_PLAN},
     }
-    yield (
-        b'{"assessment-results":' + orjson.dumps(head)[:-1] + b',"results":[' + orjson.dumps(_result(dossier, own))[:-1]
-    )
-    yield from _array("observations", _observations(dossier, own, subjects, bad))
-    yield from _array("findings", _findings(dossier, own, bad))
-    items = (
-        {
-            "uuid": own.of("subject", name),
-            "description": one_line(name),
-            "props": [{"name": "asset-id", "value": one_line(name)}],
-        }
-        for name in sorted(subjects)
-    )
-    yield from _array("inventory-items", items, begin=b',"local-definitions":{', end=b"}")
-    yield b'}],"back-matter":' + orjson.dumps(_back_matter(own, plan_digest)) + b"}}\n"
+    yield b'{"assessment-results":' + orjson.dumps(head)[:-1] + b',"results":[' + orjson.dumps(writer.result())[:-1]
+    yield from _array("observations", map(orjson.dumps, writer.observations()))
+    yield from writer.findings()
+    yield from _array("inventory-items", writer.inventory(), begin=b',"local-definitions":{', end=b"}")
+    yield b'}],"back-matter":' + orjson.dumps(writer.back_matter()) + b"}}\n"
+
+
+def catalog(dossier: Dossier) -> bytes:
+    """The criteria that the window's controls answer to, as an OSCAL catalogue: ids, and titles of our own.
+
+    Each has one part, an assessment objective, whose id is what findings point to: ``cc6.1_obj``.
+    """
+    own = _Identifiers(dossier)
+    criteria = _criteria(dossier)
+    document = {
+        "uuid": own.of("catalog"),
+        "metadata": _metadata(dossier, own.of("party"), f"criteria of {dossier.name}"),
+        "controls": [
+            {
+                "id": id.lower(),
+                "title": f"{id} {CRITERIA[id]}",
+                "props": [{"name": "label", "value": id}],
+                "parts": [{"id": objective(id), "name": "assessment-objective", "prose": CRITERIA[id]}],
+            }
+            for id in criteria
+        ],
+    }
+    return orjson.dumps({"catalog": document}) + b"\n"
+
+
+def objective(criterion: str) -> str:
+    """What a finding about a criterion points to in the catalogue."""
+    return f"{criterion.lower()}_obj"
+
+
+def _criteria(dossier: Dossier) -> list[str]:
+    return sorted({id for card in dossier.controls for id in card.criteria})
+
+
+def _metadata(dossier: Dossier, party: str, what: str) -> dict[str, Any]:
+    return {
+        "title": one_line(f"{dossier.origin}: {what}"),
+        "last-modified": canonical.stamp(dossier.exported_at),
+        "version": str(dossier.last),
+        "oscal-version": VERSION,
+        "roles": [{"id": "collector", "title": "Evidence collector"}],
+        "parties": [{"uuid": party, "type": "organization", "name": one_line(dossier.origin)}],
+        "responsible-parties": [{"role-id": "collector", "party-uuids": [party]}],
+        "remarks": f"Criteria: {EDITION}. Their text is the AICPA's and is not in here; titles are our own words.",
+    }
 
 
 class _Identifiers:
@@ -65,118 +114,147 @@ class _Identifiers:
         return stable_uuid(*self._base, *parts)
 
 
-def _array(name: str, items: Iterable[Any], begin: bytes = b",", end: bytes = b"") -> Iterator[bytes]:
+def _array(name: str, items: Iterable[bytes], begin: bytes = b",", end: bytes = b"") -> Iterator[bytes]:
     """A member that is an array, left out when it would be empty: OSCAL allows no empty arrays."""
     opened = False
     for item in items:
-        yield (b"," if opened else begin + b'"' + name.encode() + b'":[') + orjson.dumps(item)
+        yield (b"," if opened else begin + b'"' + name.encode() + b'":[') + item
         opened = True
     if opened:
         yield b"]" + end
 
 
-def _metadata(dossier: Dossier, own: _Identifiers) -> dict[str, Any]:
-    return {
-        "title": one_line(f"Observations of {dossier.origin} in the window {dossier.name}"),
-        "last-modified": canonical.stamp(dossier.exported_at),
-        "version": str(dossier.last),
-        "oscal-version": VERSION,
-        "roles": [{"id": "collector", "title": "Evidence collector"}],
-        "parties": [{"uuid": own.of("party"), "type": "organization", "name": one_line(dossier.origin)}],
-        "responsible-parties": [{"role-id": "collector", "party-uuids": [own.of("party")]}],
-        "remarks": f"Criteria: {EDITION}. Their text is the AICPA's and is not in here; titles are our own words.",
-    }
+class _Writer:
+    def __init__(self, dossier: Dossier, package: Package | None) -> None:
+        self.dossier = dossier
+        self.package = package
+        self.view = View(dossier)
+        self.uuid = _Identifiers(dossier).of
 
+    def result(self) -> dict[str, Any]:
+        dossier = self.dossier
+        selected = [{"control-id": id.lower()} for id in _criteria(dossier)]
+        return {
+            "uuid": self.uuid("result"),
+            "title": one_line(f"Window {dossier.name}"),
+            "description": STATES,
+            "start": canonical.stamp(dossier.since),
+            "end": canonical.stamp(dossier.until),
+            "props": [_prop("ledger-first", str(dossier.first)), _prop("ledger-last", str(dossier.last))],
+            "reviewed-controls": {"control-selections": [{"include-controls": selected}]},
+            "remarks": one_line(dossier.assurance),
+        }
 
-def _result(dossier: Dossier, own: _Identifiers) -> dict[str, Any]:
-    ids = sorted({id.lower() for card in dossier.controls for id in card.criteria})
-    return {
-        "uuid": own.of("result"),
-        "title": one_line(f"Window {dossier.name}"),
-        "description": "States of subjects as they were observed. What could not be read is never satisfied: its "
-        "findings are not-satisfied for the reason other. Controls without a check have no finding.",
-        "start": canonical.stamp(dossier.since),
-        "end": canonical.stamp(dossier.until),
-        "props": [_prop("ledger-first", str(dossier.first)), _prop("ledger-last", str(dossier.last))],
-        "reviewed-controls": {"control-selections": [{"include-controls": [{"control-id": id} for id in ids]}]},
-    }
+    # --- observations ---
 
+    def observations(self) -> Iterator[dict[str, Any]]:
+        for seen in self.view.seen():
+            card = self.view.card(seen.check, seen.entry)
+            found: dict[str, Any] = {
+                "uuid": self._observation(seen),
+                "title": one_line(card.title if card else seen.check),
+                "description": one_line(f"{seen.subject or seen.scope} {seen.reason}"),
+                "props": [
+                    _prop("state", seen.state.value),
+                    _prop("check", seen.check),
+                    _prop("scope", seen.scope),
+                    _prop("until", "open" if seen.until is None else canonical.stamp(seen.until)),
+                ],
+                "methods": ["TEST" if seen.kind == "run" else "EXAMINE"],
+                "types": ["control-objective"],
+                "collected": canonical.stamp(seen.begun),
+                "relevant-evidence": [self._evidence(seen)],
+            }
+            if card is not None and seen.kind == "run":
+                found["props"].append(_prop("check-version", str(card.version)))
+            if seen.subject:
+                found["subjects"] = [{"subject-uuid": self._subject(seen.subject), "type": "inventory-item"}]
+            yield found
 
-def _observations(
-    dossier: Dossier, own: _Identifiers, subjects: set[str], bad: dict[str, list[str]]
-) -> Iterator[dict[str, Any]]:
-    titles = {card.id: card.title for card in dossier.checks}
-    for seen in seen_in(dossier):
-        item = seen.stretch
-        uuid = own.of("observation", item.check, item.scope, item.subject, str(item.from_run))
-        if item.state in (State.NOT_SATISFIED, State.UNDETERMINED):
-            bad.setdefault(item.check, []).append(uuid)
-        yield _observation(own, seen, titles[item.check], uuid)
-        if item.subject:
-            subjects.add(item.subject)
+    def _observation(self, seen: Seen) -> str:
+        at = canonical.stamp(seen.begun) if seen.entry is None else str(seen.entry)
+        return self.uuid("observation", seen.check, seen.scope, seen.subject, seen.kind, at)
 
+    def _subject(self, name: str) -> str:
+        return self.uuid("subject", name)
 
-def _observation(own: _Identifiers, seen: Seen, title: str, uuid: str) -> dict[str, Any]:
-    item = seen.stretch
-    found: dict[str, Any] = {
-        "uuid": uuid,
-        "title": one_line(title),
-        "description": one_line(f"{item.subject or item.scope} {item.reason}"),
-        "props": [
-            _prop("state", item.state.value),
-            _prop("check", item.check),
-            _prop("scope", item.scope),
-            _prop("until", "open" if item.to_at is None else canonical.stamp(item.to_at)),
-        ],
-        "methods": ["TEST"],
-        "types": ["control-objective"],
-        "collected": canonical.stamp(item.from_at),
-        "relevant-evidence": [
-            {"href": "ledger/entries.jsonl", "description": f"entry {item.from_run} of the ledger, kind run"}
-        ],
-    }
-    if item.subject:
-        found["subjects"] = [{"subject-uuid": own.of("subject", item.subject), "type": "inventory-item"}]
-    return found
+    def _evidence(self, seen: Seen) -> dict[str, str]:
+        if seen.entry is None:
+            return {"description": "the plan asks for it; the ledger has neither a run nor a gap entry for it"}
+        found = {"description": f"entry {seen.entry} of the ledger, kind {seen.kind}"}
+        if self.package is not None and self.dossier.first <= seen.entry < self.dossier.last:
+            found["href"] = "../ledger/entries.jsonl"
+        return found
 
+    # --- findings ---
 
-def _findings(dossier: Dossier, own: _Identifiers, bad: dict[str, list[str]]) -> Iterator[dict[str, Any]]:
-    for card, finding in zip(dossier.controls, dossier.findings, strict=True):
-        if finding.state is State.NOT_APPLICABLE:
-            continue
-        for criterion in card.criteria:
-            yield _finding(
-                own, card, finding, criterion, [uuid for check in card.checks for uuid in bad.get(check, ())]
+    def findings(self) -> Iterator[bytes]:
+        """The member "findings": one for each control and criterion, with everything related to it that is not good."""
+        before = b',"findings":['
+        for card, finding in zip(self.dossier.controls, self.dossier.findings, strict=True):
+            if finding.state is State.NOT_APPLICABLE:
+                continue
+            for criterion in dict.fromkeys(card.criteria):
+                yield before + orjson.dumps(self._finding(card, finding, criterion))[:-1]
+                yield from self._related(card)
+                yield b"}"
+                before = b","
+        if before == b",":
+            yield b"]"
+
+    def _related(self, card: ControlCard) -> Iterator[bytes]:
+        checks = [check for check in card.checks if not self.view.preview(check)]
+        bad = self.view.seen(checks, bad=True)
+        uuids = (b'{"observation-uuid":"%s"}' % self._observation(seen).encode() for seen in bad)
+        return _array("related-observations", uuids)
+
+    def _finding(self, card: ControlCard, finding: Finding, criterion: str) -> dict[str, Any]:
+        good = finding.state is State.SATISFIED
+        reason = "pass" if good else "fail" if finding.state is State.NOT_SATISFIED else "other"
+        return {
+            "uuid": self.uuid("finding", card.id, criterion),
+            "title": one_line(f"{card.id} {card.title}"),
+            "description": one_line(f"{finding.words}; {finding.covered} of {finding.due} slots observed"),
+            "props": [_prop("control", card.id), _prop("finding", finding.state.value), _prop("owner", card.owner)],
+            "target": {
+                "type": "objective-id",
+                "target-id": objective(criterion),
+                "title": one_line(f"{criterion} {CRITERIA[criterion]}"),
+                "status": {"state": "satisfied" if good else "not-satisfied", "reason": reason},
+            },
+        }
+
+    # --- what they point to ---
+
+    def inventory(self) -> Iterator[bytes]:
+        names = {item.subject for item in self.view.seen() if item.subject}
+        for name in sorted(names):
+            yield orjson.dumps(
+                {
+                    "uuid": self._subject(name),
+                    "description": one_line(name),
+                    "props": [{"name": "asset-id", "value": one_line(name)}],
+                }
             )
 
+    def back_matter(self) -> dict[str, Any]:
+        plan: dict[str, Any] = {"uuid": self.uuid("plan"), "title": "What was due, and when", "description": NO_PLAN}
+        criteria: dict[str, Any] = {
+            "uuid": self.uuid("catalog-resource"),
+            "title": "Catalogue of the criteria, ids and our own titles only",
+        }
+        if self.package is not None:
+            plan["rlinks"] = [_link("../plan.json", self.package.digests.get("plan.json", ""))]
+            digest = hashlib.sha256(catalog(self.dossier)).hexdigest()
+            criteria["rlinks"] = [_link("catalog.json", digest)]
+        return {"resources": [plan, criteria]}
 
-def _finding(
-    own: _Identifiers, card: ControlCard, finding: Finding, criterion: str, related: list[str]
-) -> dict[str, Any]:
-    good = finding.state is State.SATISFIED
-    reason = "pass" if good else "fail" if finding.state is State.NOT_SATISFIED else "other"
-    found: dict[str, Any] = {
-        "uuid": own.of("finding", card.id, criterion),
-        "title": one_line(f"{card.id} {card.title}"),
-        "description": one_line(f"{finding.words}; {finding.covered} of {finding.due} slots observed"),
-        "props": [_prop("control", card.id), _prop("finding", finding.state.value)],
-        "target": {
-            "type": "objective-id",
-            "target-id": criterion.lower(),
-            "title": one_line(f"{criterion} {CRITERIA[criterion]}"),
-            "status": {"state": "satisfied" if good else "not-satisfied", "reason": reason},
-        },
-    }
-    if related:
-        found["related-observations"] = [{"observation-uuid": uuid} for uuid in related]
+
+def _link(href: str, digest: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"href": href, "media-type": "application/json"}
+    if digest:
+        found["hashes"] = [{"algorithm": "SHA-256", "value": digest}]
     return found
-
-
-def _back_matter(own: _Identifiers, plan_digest: str) -> dict[str, Any]:
-    link: dict[str, Any] = {"href": "plan.json"}
-    if plan_digest:
-        link["hashes"] = [{"algorithm": "SHA-256", "value": plan_digest}]
-    return {"resources": [{"uuid": own.of("plan"), "title": "What was due, and when", "rlinks": [link]}]}
 
 
 def _prop(name: str, value: str) -> dict[str, str]:
