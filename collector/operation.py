@@ -148,7 +148,9 @@ class Operation:
             planned = self._planned(scope, names)
             until = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + PLAN_AHEAD
             fields = plan_fields(scope, now, until, planned, names, self.config_digest)
-            if last is not None and all(last.data[name] == fields[name] for name in ("until", "checks", "config")):
+            if last is not None and all(
+                last.data[name] == fields[name] for name in ("until", "checks", "parts", "config")
+            ):
                 return None
             return batch.add(Draft(Kind.PLAN, now, fields))
 

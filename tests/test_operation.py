@@ -13,8 +13,9 @@ from collector import config, controls, daemon, registry
 from collector.clouds.aws import Account
 from collector.clouds.transcript import Answer
 from collector.errors import StoreError
-from collector.ledger.entry import Kind
+from collector.ledger.entry import Draft, Kind, PlannedCheck, plan_fields
 from collector.ledger.store import Ledger
+from collector.model import Scope
 from collector.operation import AlreadyAnswered, Operation
 from collector.window.slots import Ran, SlotState, account_for, due, plan_from
 
@@ -280,3 +281,14 @@ def test_rebuilding_gives_what_living_gave(bench: Bench) -> None:
     before = (list(bench.ledger.projection.intervals()), list(bench.ledger.projection.runs()))
     bench.ledger.rebuild()
     assert (list(bench.ledger.projection.intervals()), list(bench.ledger.projection.runs())) == before
+
+
+def test_a_plan_over_hundreds_of_parts_fits_into_an_entry_and_asks_for_each_of_them() -> None:
+    tenant, parts = Scope("azure", ACCOUNT), [f"8a1d5c0e-2b7f-4e39-9c64-{number:012d}" for number in range(1000)]
+    everywhere = tuple(f"{tenant}/{part}" for part in parts)
+    planned = [PlannedCheck(f"azure-check-{number}", everywhere, 3600) for number in range(40)]
+    planned += [PlannedCheck("azure-tenant", (str(tenant),), 60), PlannedCheck("azure-some", everywhere[:3], 60)]
+    fields = plan_fields(tenant, START, START + HOUR, planned, parts, "")
+    assert len(Draft(Kind.PLAN, START, fields).body(1)) < 65_536
+    assert list(plan_from({**fields, "seq": 1}).checks) == planned
+    assert plan_from({**fields, "seq": 1, "parts": parts[:1]}).checks[0].scopes == everywhere[:1]

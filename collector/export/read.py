@@ -25,7 +25,7 @@ from collector.model import State
 from collector.tomlfile import nearest
 from collector.window.coverage import coverage
 from collector.window.findings import Stretch, deviations, finding
-from collector.window.slots import Declared, Plan, Ran, account_for, due, in_force, plan_from
+from collector.window.slots import Declared, Plan, Ran, account_for, due, in_force, plan_from, scopes_of
 
 ASSURANCE = (
     "The ledger is signed by the collector's own key, and nothing outside holds a copy of its checkpoints. Whoever has "
@@ -445,7 +445,7 @@ def _asks(plan: Mapping[str, Any]) -> dict[tuple[str, str], tuple[int, int]]:
     return {
         (item["check"], scope): (item["every_s"], item["offset_s"])
         for item in plan["checks"]
-        for scope in item["scopes"]
+        for scope in scopes_of(plan, item)
     }
 
 

@@ -149,7 +149,12 @@ def plan_fields(
     parts: Sequence[str],
     config: str,
 ) -> dict[str, Any]:
-    """The fields of a ``plan`` entry: the slots due in ``[since, until)``, written before the first of them."""
+    """The fields of a ``plan`` entry: the slots due in ``[since, until)``, written before the first of them.
+
+    A check that is due over each of the parts says so in a word and lists none: 200 subscriptions a check would not
+    fit into an entry.
+    """
+    everywhere = tuple(f"{account}/{part}" for part in parts)
     return {
         "account": str(account),
         "since": canonical.stamp(since),
@@ -158,7 +163,7 @@ def plan_fields(
         "checks": [
             {
                 "check": item.check,
-                "scopes": list(item.scopes),
+                **({"each": "part"} if item.scopes == everywhere else {"scopes": list(item.scopes)}),
                 "every_s": item.every_s,
                 "offset_s": item.offset_s,
             }

@@ -853,7 +853,8 @@ class Proof:
                     if units not in times:
                         times[units] = [(stamp_of(unix), stamp_of(unix + grace)) for unix in units]
                     dues = times[units]
-                    for scope in item["scopes"]:
+                    each = [f"{account}/{part}" for part in plan["parts"]] if "scopes" not in item else item["scopes"]
+                    for scope in each:
                         if not self.covers(item["check"], scope):
                             others += len(dues)
                             continue

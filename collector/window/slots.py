@@ -52,10 +52,17 @@ def plan_from(data: Mapping[str, Any]) -> Plan:
         since=canonical.moment(data["since"]),
         until=canonical.moment(data["until"]),
         checks=tuple(
-            PlannedCheck(item["check"], tuple(item["scopes"]), item["every_s"], item["offset_s"])
+            PlannedCheck(item["check"], scopes_of(data, item), item["every_s"], item["offset_s"])
             for item in data["checks"]
         ),
     )
+
+
+def scopes_of(plan: Mapping[str, Any], item: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a check of a plan entry's body is due over: the scopes that it lists, or each part of the plan's account."""
+    if "scopes" in item:
+        return tuple(item["scopes"])
+    return tuple(f"{plan['account']}/{part}" for part in plan["parts"])
 
 
 @dataclass(frozen=True, order=True)
