@@ -19,8 +19,10 @@ if handed is not None:
     migrate(handed)
 elif "url" in (arguments := context.get_x_argument(as_dictionary=True)):
     engine = sa.create_engine(arguments["url"])
-    with engine.begin() as connection:
-        migrate(connection)
-    engine.dispose()
+    try:
+        with engine.begin() as connection:
+            migrate(connection)
+    finally:
+        engine.dispose()
 else:
     raise SystemExit("say which database: alembic -x url=sqlite:///ledger.db ...")

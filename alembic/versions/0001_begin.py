@@ -5,6 +5,7 @@ The guards refuse to edit the log. They are a rail against accidents, not eviden
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ branch_labels = None
 depends_on = None
 
 WHOLE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+WORDS = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def key(name: str = "id") -> sa.Column[Any]:
@@ -27,7 +29,7 @@ def whole(name: str, *items: Any, null: bool = False) -> sa.Column[Any]:
 
 
 def text(name: str, *, primary_key: bool = False) -> sa.Column[Any]:
-    return sa.Column(name, sa.Text, primary_key=primary_key, nullable=False)
+    return sa.Column(name, WORDS, primary_key=primary_key, nullable=False)
 
 
 def data(name: str, *, null: bool = False) -> sa.Column[Any]:
@@ -38,7 +40,8 @@ def table(name: str, *items: Any) -> None:
     op.create_table(name, *items, sqlite_strict=True)
 
 
-# Which rows would take the place of others. INSERT is guarded too, since INSERT OR REPLACE deletes without a trigger.
+# Which rows would take the place of others, or stand where they do not belong. INSERT is guarded too, since SQLite's
+# INSERT OR REPLACE deletes without a trigger.
 GUARDS = {
     "head": "EXISTS (SELECT 1 FROM head)",
     "entry": "NEW.seq <> (SELECT coalesce(max(seq) + 1, 0) FROM entry)",
@@ -46,25 +49,57 @@ GUARDS = {
     "blob": "EXISTS (SELECT 1 FROM blob WHERE id = NEW.id OR digest = NEW.digest)",
     "checkpoint": "NEW.size <= (SELECT max(size) FROM checkpoint)",
 }
+# Only the head may move, and only forward.
+EDITS = {"head": "NEW.size < OLD.size OR NEW.origin <> OLD.origin OR NEW.id <> OLD.id"}
+REFUSAL = "the rows of {} are appended in order and never edited"
 
 
-def guards() -> dict[str, str]:
-    """The triggers by name, as SQLite has them. Only the head may move, and only forward."""
-    found: dict[str, str] = {}
-    for name, overwrites in GUARDS.items():
-        edits = "WHEN NEW.size < OLD.size OR NEW.origin <> OLD.origin OR NEW.id <> OLD.id" if name == "head" else ""
-        refuse = f"BEGIN SELECT RAISE(ABORT, 'the rows of {name} are appended in order and never edited'); END"
-        found[f"{name}_no_update"] = f"BEFORE UPDATE ON {name} {edits} {refuse}"
-        found[f"{name}_no_delete"] = f"BEFORE DELETE ON {name} {refuse}"
-        found[f"{name}_no_overwrite"] = f"BEFORE INSERT ON {name} WHEN {overwrites} {refuse}"
-    return found
+def guards() -> Iterator[tuple[str, str, str]]:
+    """Every trigger as (name, table, SQL), in the words of the database at hand."""
+    make = postgres_guard if op.get_bind().dialect.name == "postgresql" else sqlite_guard
+    for table, overwrites in GUARDS.items():
+        yield f"{table}_no_update", table, make(f"{table}_no_update", table, "UPDATE", EDITS.get(table, ""))
+        yield f"{table}_no_delete", table, make(f"{table}_no_delete", table, "DELETE", "")
+        yield f"{table}_no_overwrite", table, make(f"{table}_no_overwrite", table, "INSERT", overwrites)
+
+
+def sqlite_guard(name: str, table: str, event: str, when: str) -> str:
+    refuse = f"SELECT RAISE(ABORT, '{REFUSAL.format(table)}')"
+    return f"CREATE TRIGGER {name} BEFORE {event} ON {table} {f'WHEN {when}' if when else ''} BEGIN {refuse}; END"
+
+
+def postgres_guard(name: str, table: str, event: str, when: str) -> str:
+    """A function and its trigger, since a condition of a trigger may not ask other rows there."""
+    kept = "OLD" if event == "DELETE" else "NEW"
+    return f"""
+        CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+          IF {when or "true"} THEN RAISE EXCEPTION '{REFUSAL.format(table)}'; END IF;
+          RETURN {kept};
+        END $$;
+        CREATE TRIGGER {name} BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION {name}();
+    """
+
+
+def drop_guard(name: str, table: str) -> None:
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(f"DROP TRIGGER {name} ON {table}; DROP FUNCTION {name}()")
+    else:
+        op.execute(f"DROP TRIGGER {name}")
+
+
+def no_truncate(table: str) -> None:
+    """PostgreSQL alone can empty a table without a trigger of a row."""
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(postgres_guard(f"{table}_no_truncate", table, "TRUNCATE", "").replace("EACH ROW", "EACH STATEMENT"))
 
 
 def upgrade() -> None:
     log()
     derived()
-    for name, rest in guards().items():
-        op.execute(f"CREATE TRIGGER {name} {rest}")
+    for _, _, sql in guards():
+        op.execute(sql)
+    for table in GUARDS:
+        no_truncate(table)
 
 
 def log() -> None:
@@ -177,8 +212,11 @@ def downgrade() -> None:
         raise RuntimeError(
             f"the ledger holds {held} entries; a downgrade would destroy them: move the file away instead"
         )
-    for name in guards():
-        op.execute(f"DROP TRIGGER {name}")
+    for name, table, _ in guards():
+        drop_guard(name, table)
+    if op.get_bind().dialect.name == "postgresql":
+        for table in GUARDS:
+            drop_guard(f"{table}_no_truncate", table)
     for name in (
         "outbox",
         "open_alert",

@@ -1,7 +1,6 @@
-"""The database file itself: opening, transactions, migrations, and its errors in words. Knows no entry and no blob.
+"""The database itself: opening, transactions, migrations, and its errors in words. Knows no entry and no blob.
 
-Everything that is particular to SQLite is in this file and in alembic/. PostgreSQL comes by giving ``_begin`` its
-``SELECT ... FOR UPDATE`` on the one row of ``head``, and the migrations their triggers; nothing else depends on it.
+What is particular to SQLite is in sqlite.py, what is particular to PostgreSQL in postgres.py, and both in alembic/.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import logging
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
@@ -36,34 +34,21 @@ def newest_revision() -> str:
 
 
 class Database:
-    """One SQLite file, opened by ``Database.open``. Safe to use from many threads."""
+    """A database, opened by ``Database.open``. Safe to use from many threads. Each kind has a file of its own."""
 
-    def __init__(self, url: URL, path: Path, patience: float) -> None:
+    def __init__(self, url: URL, engine: sa.Engine, where: str) -> None:
         self.url = url
-        self.path = path
-        self.engine = sa.create_engine(url, connect_args={"timeout": patience}, pool_size=4, max_overflow=28)
-        sa.event.listen(self.engine, "connect", _prepare)
-        sa.event.listen(self.engine, "begin", _begin)
+        self.engine = engine
+        self.where = where  # for people; without any password
 
-    @classmethod
-    def open(cls, url: str, *, create: bool, patience: float = PATIENCE_SECONDS) -> Database:
-        """Opens the file at ``url``, with the tables as this version needs them.
+    @staticmethod
+    def open(url: str, *, create: bool, patience: float = PATIENCE_SECONDS) -> Database:
+        """Opens the database at ``url``, with the tables as this version needs them.
 
-        ``create`` makes the file, or brings older tables up to date. Raises StoreError when there is no such file,
-        when it is no database, or when its tables are not of this version.
+        ``create`` makes the file of an SQLite database, and brings older tables up to date. Raises StoreError when
+        there is none, when it is something else, or when its tables are not of this version.
         """
-        parsed, path = _file_of(url)
-        if create:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.touch(mode=0o600, exist_ok=True)
-            except OSError as error:
-                raise StoreError(
-                    f"{path} cannot be made ({error.strerror}); name a folder that can be written"
-                ) from error
-        elif not path.is_file():
-            raise StoreError(f"there is no ledger at {path}; name the right file, or {UPGRADE} to begin one")
-        database = cls(parsed, path, patience)
+        database = _kind_of(url, create, patience)
         try:
             with database.words():
                 database._fit(create=create)
@@ -71,6 +56,10 @@ class Database:
             database.close()
             raise
         return database
+
+    def say(self, error: BaseException | None) -> str:
+        """What an error of this kind of database means, and what to do."""
+        raise NotImplementedError
 
     def _fit(self, *, create: bool) -> None:
         """Compares the version of the tables with ours, and migrates when asked to."""
@@ -92,16 +81,16 @@ class Database:
             return
         if theirs is not None and theirs not in {revision.revision for revision in script.walk_revisions()}:
             raise StoreError(
-                f"{self.path} was written by a newer collector (tables {theirs}, this version knows {ours}); "
+                f"{self.where} was written by a newer collector (tables {theirs}, this version knows {ours}); "
                 "install that version or a later one"
             )
         if not create:
             what = "is not a ledger yet" if theirs is None else f"has tables {theirs}, this version needs {ours}"
-            raise StoreError(f"{self.path} {what}; {UPGRADE}")
+            raise StoreError(f"{self.where} {what}; {UPGRADE}")
         with self.writing() as connection:
             begun = MigrationContext.configure(connection).get_current_revision() is not None  # by now, by another
             if not begun and sa.inspect(connection).get_table_names():
-                raise StoreError(f"{self.path} is the database of something else; name another file")
+                raise StoreError(f"{self.where} is the database of something else; name another file")
             config.attributes["connection"] = connection
             with _quiet():
                 command.upgrade(config, "head")
@@ -132,62 +121,30 @@ class Database:
         try:
             yield
         except DBAPIError as error:
-            raise StoreError(self._say(error.orig)) from error
+            raise StoreError(self.say(error.orig)) from error
         except sqlite3.Error as error:
-            raise StoreError(self._say(error)) from error
-
-    def _say(self, error: BaseException | None) -> str:
-        name = str(getattr(error, "sqlite_errorname", "")) or type(error).__name__
-        for code, sentence in _SENTENCES.items():
-            if name.startswith(code):
-                return f"{self.path}: {sentence} ({error})"
-        return f"{self.path}: the database refuses ({name}: {error}); nothing was written"
+            raise StoreError(self.say(error)) from error
 
     def close(self) -> None:
         self.engine.dispose()
 
 
-_SENTENCES = {
-    "SQLITE_FULL": "the disk is full, nothing was written; make room, the next run goes on by itself",
-    "SQLITE_READONLY": "may not be written; make the file and its folder writable for this user",
-    "SQLITE_BUSY": "another process is writing and did not finish in time; only one collector may write to a ledger",
-    "SQLITE_LOCKED": "another process is writing and did not finish in time; only one collector may write to a ledger",
-    "SQLITE_NOTADB": "is not a ledger but something else; name the right file",
-    "SQLITE_CANTOPEN": "cannot be opened; look at the path and at who may read it",
-    "SQLITE_CORRUPT": "is damaged; keep it as it is and restore a backup beside it",
-    "SQLITE_IOERR": "the disk does not answer, nothing was written; look at the disk",
-    "SQLITE_CONSTRAINT_TRIGGER": "the log is appended to and never edited, nothing was written",
-}
+def _kind_of(url: str, create: bool, patience: float) -> Database:
+    # a driver is loaded only where it is used
+    from collector.ledger.postgres import PostgresDatabase
+    from collector.ledger.sqlite import SqliteDatabase
 
-
-def _file_of(url: str) -> tuple[URL, Path]:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise StoreError(f"{url!r} is not the URL of a database; say sqlite:///path/to/ledger.db") from error
-    if parsed.get_backend_name() != "sqlite":
         raise StoreError(
-            f"a ledger lies in SQLite in this version, not in {parsed.get_backend_name()}; say sqlite:///path"
-        )
-    file = parsed.database or ""
-    if file.startswith("file:"):
-        file = file.removeprefix("file:")
-    if file in ("", ":memory:"):
-        raise StoreError("a ledger lies in a file; say sqlite:///path/to/ledger.db")
-    return parsed, Path(file)
-
-
-def _prepare(connection: Any, _record: object) -> None:
-    """Every new connection: we say BEGIN ourselves, a commit is on the disk, and foreign keys hold."""
-    connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
-
-
-def _begin(connection: sa.Connection) -> None:
-    """A writer takes the lock before it reads, so that what it read is still so when it writes."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+            "that is not the URL of a database; say sqlite:///path/to/ledger.db or postgresql+psycopg://host/name"
+        ) from error
+    if parsed.get_backend_name() == "sqlite":
+        return SqliteDatabase(parsed, create=create, patience=patience)
+    if parsed.get_backend_name() == "postgresql":
+        return PostgresDatabase(parsed, patience=patience)
+    raise StoreError(f"a ledger lies in SQLite or PostgreSQL, not in {parsed.get_backend_name()}")
 
 
 @contextlib.contextmanager

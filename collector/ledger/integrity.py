@@ -76,10 +76,15 @@ class _Walk:
         self.told = 0
 
     def verify(self, blobs: bool) -> Verified:
+        query = sa.select(*records.ROW).order_by(entry.c.seq)
+        with self.connection.execute(query, execution_options={"yield_per": records.PAGE}) as rows:
+            seq = self._walk(rows, blobs)
+        self._end(seq)
+        return Verified(seq, self.tiles, self.signed, self._blobs() if blobs else None, self._root())
+
+    def _walk(self, rows: Iterable[Any], blobs: bool) -> int:
+        """Reads every row, tile by tile and checkpoint by checkpoint. Returns how many there are."""
         seq = 0
-        rows = self.connection.execute(
-            sa.select(*records.ROW).order_by(entry.c.seq), execution_options={"yield_per": records.PAGE}
-        )
         bases = records.Bases()
         while True:
             self._check_notes_at(seq)
@@ -94,9 +99,7 @@ class _Walk:
                 self._fill_tile()
             self._tell(seq)
             if seq < end:
-                break
-        self._end(seq)
-        return Verified(seq, self.tiles, self.signed, self._blobs() if blobs else None, self._root())
+                return seq
 
     def _end(self, seq: int) -> None:
         """What must hold when no entry is left."""

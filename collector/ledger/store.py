@@ -25,6 +25,7 @@ from collector.ledger.keys import KeyEntry
 from collector.ledger.note import BadNote, Note, TreeHead, VerifierKey, check_name
 from collector.ledger.projection import Projection
 from collector.ledger.seal import Signer, proved, refuse_other_key, seal
+from collector.ledger.sqlite import file_of
 from collector.ledger.tables import checkpoint, edge, entry, head, tile
 
 ROTATION_ATTEMPTS_MAX = 10  # while others go on writing
@@ -52,7 +53,7 @@ class Ledger:
         self._signer = signer
         self.origin = origin
         self.url = database.url.render_as_string(hide_password=True)
-        self.path: Path = database.path
+        self.where = database.where  # for people; without any password
         self.projection = Projection(database.reading)
 
     @classmethod
@@ -66,7 +67,7 @@ class Ledger:
         verify: bool = True,
         patience: float = PATIENCE_SECONDS,
     ) -> Ledger:
-        """Opens the ledger at ``url`` (``sqlite:///path``), and proves it unless told not to.
+        """Opens the ledger at ``url`` (``sqlite:///path``, ``postgresql+psycopg://host/name``), and proves it unless told not to.
 
         ``create`` begins a ledger where there is none, and brings older tables up to date. Without a ``signer`` it can
         be read and written, but not signed. ``patience``: seconds to wait for another process to finish writing.
@@ -82,7 +83,7 @@ class Ledger:
         try:
             begun = _begun_as(database, origin, create)
             if begun != origin:
-                raise ConfigError(f"the ledger at {database.path} is {begun}, not {origin}; origins never change")
+                raise ConfigError(f"the ledger at {database.where} is {begun}, not {origin}; origins never change")
             ledger = cls(database, origin, signer)
             if signer is not None and signer.key.name != origin:
                 raise ConfigError(f"the key signs for {signer.key.name}, the ledger is {origin}; use this ledger's key")
@@ -94,6 +95,11 @@ class Ledger:
             database.close()
             raise
         return ledger
+
+    @property
+    def path(self) -> Path:
+        """The file of a ledger in SQLite. Raises StoreError for another."""
+        return file_of(self._database.url)
 
     def close(self) -> None:
         """Gives all connections back. Reading or writing afterwards opens new ones."""
@@ -334,7 +340,7 @@ class Ledger:
     def verify(self, progress: Progress | None = None, *, blobs: bool = False) -> Verified:
         """Proves all entries, tiles, roots and signatures, and on request all blobs. Raises LedgerBroken."""
         with self._database.reading() as connection:
-            return integrity.verify(connection, str(self.path), blobs=blobs, progress=progress)
+            return integrity.verify(connection, self.where, blobs=blobs, progress=progress)
 
     def rebuild(self, progress: Progress | None = None) -> None:
         """Throws the derived tables away and makes them again from the entries, in one transaction."""
@@ -465,7 +471,7 @@ def _begun_as(database: Database, origin: str, create: bool) -> str:
             connection.execute(sa.insert(head), {"id": 1, "origin": origin, "size": 0})
             return origin
     if found is None:
-        raise StoreError(f"the ledger at {database.path} was never begun; run `collector db upgrade`")
+        raise StoreError(f"the ledger at {database.where} was never begun; run `collector db upgrade`")
     return str(found)
 
 

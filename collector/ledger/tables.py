@@ -25,6 +25,7 @@ from collector.model import State
 
 metadata = MetaData()
 
+Words = Text().with_variant(Text(collation="C"), "postgresql")  # ordered by code point, wherever the database lives
 Whole = BigInteger().with_variant(Integer, "sqlite")  # SQLite: INTEGER has 64 bits, and alone is the row's own key
 
 
@@ -42,7 +43,7 @@ def _whole(name: str, *items: SchemaItem, null: bool = False) -> Column[int]:
 
 
 def _text(name: str, *items: SchemaItem) -> Column[str]:
-    return Column(name, Text, *items, nullable=False)
+    return Column(name, Words, *items, nullable=False)
 
 
 def _bytes(name: str, *, null: bool = False) -> Column[bytes]:
@@ -186,12 +187,12 @@ span = _table(
 )
 Index("span_by_account", span.c.kind, span.c.account_id, span.c.seq)
 
-open_alert = _table("open_alert", Column("key", Text, primary_key=True), _whole("seq"))
+open_alert = _table("open_alert", Column("key", Words, primary_key=True), _whole("seq"))
 
 outbox = _table(
     "outbox",  # deliveries that are still owed
     _key("alert"),
-    Column("channel", Text, primary_key=True),
+    Column("channel", Words, primary_key=True),
     _whole("attempt"),  # the next one, from 1
     _whole("retry_at", null=True),  # not before
 )

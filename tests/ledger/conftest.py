@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+import uuid
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
+import psycopg
 import pytest
 
 from collector import canonical
@@ -15,6 +16,7 @@ from collector.ledger.entry import Draft, Kind, observations_blob, run_fields
 from collector.ledger.seal import FileSigner
 from collector.ledger.store import Ledger
 from collector.model import CheckRun, Observation, Scope, State, Verdict
+from tests.support import postgres
 
 ORIGIN = "ledger.example/acme"
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -83,9 +85,23 @@ def signer(tmp_path):
     return FileSigner.create(tmp_path / "log.pem", ORIGIN)
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def backend(request):
+    """Every test of a ledger runs over both databases, unless it says that it is about one of them."""
+    only = request.node.get_closest_marker("only")
+    if only is not None and request.param not in only.args:
+        pytest.skip(f"about {only.args[0]} alone")
+    return request.param
+
+
 @pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
+def url(backend, tmp_path):
+    if backend == "sqlite":
+        yield f"sqlite:///{tmp_path / 'ledger.db'}"
+        return
+    server, name = postgres.server(), f"ledger_{uuid.uuid4().hex}"
+    yield server.create(name)
+    server.drop(name)
 
 
 @pytest.fixture
@@ -96,27 +112,43 @@ def ledger(url, signer):
 
 
 class Vandal:
-    """Somebody who owns the file: takes the guards away and changes what lies in it."""
+    """Somebody who owns the database: takes the guards away and changes what lies in it."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def connect(self):
+        if self.url.startswith("sqlite"):
+            return sqlite3.connect(self.url.removeprefix("sqlite:///"))
+        return psycopg.connect(self.url.replace("+psycopg", ""))
 
     def __call__(self, *statements) -> None:
         """Runs statements, each SQL text or (SQL text, values)."""
-        with closing(sqlite3.connect(self.path)) as connection:
-            guards = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
-            for (name,) in guards:
-                connection.execute(f"DROP TRIGGER {name}")
+        with closing(self.connect()) as connection:
+            self._drop_guards(connection)
             for statement in statements:
                 sql, values = (statement, ()) if isinstance(statement, str) else statement
-                assert connection.execute(sql, values).rowcount > 0, f"{sql} changed nothing"
+                assert connection.execute(self._words(sql), values).rowcount > 0, f"{sql} changed nothing"
             connection.commit()
 
+    def _drop_guards(self, connection) -> None:
+        if self.url.startswith("sqlite"):
+            query, drop = "SELECT name, '' FROM sqlite_master WHERE type = 'trigger'", "DROP TRIGGER {}"
+        else:
+            query = "SELECT tgname, tgrelid::regclass FROM pg_trigger WHERE NOT tgisinternal"
+            drop = "DROP TRIGGER {} ON {}"
+            connection.execute("SET session_replication_role = replica")  # and foreign keys with them
+        for guard in connection.execute(query).fetchall():
+            connection.execute(drop.format(*guard))
+
     def read(self, sql, *values):
-        with closing(sqlite3.connect(self.path)) as connection:
-            return connection.execute(sql, values).fetchall()
+        with closing(self.connect()) as connection:
+            return connection.execute(self._words(sql), values).fetchall()
+
+    def _words(self, sql):
+        return sql if self.url.startswith("sqlite") else sql.replace("?", "%s")
 
 
 @pytest.fixture
-def vandal(tmp_path):
-    return Vandal(tmp_path / "ledger.db")
+def vandal(url):
+    return Vandal(url)

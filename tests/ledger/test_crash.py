@@ -14,6 +14,8 @@ import pytest
 
 from collector.ledger.store import Ledger
 
+pytestmark = pytest.mark.only("sqlite")  # the proof is the same; test_postgres.py has its own
+
 ORIGIN = "ledger.example/acme"
 
 # Appends batches of a blob and three entries for ever (or COUNT of them), and says the size after each commit.

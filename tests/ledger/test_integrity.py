@@ -16,6 +16,8 @@ from collector.ledger.seal import FileSigner, seal
 from collector.ledger.store import Ledger
 from collector.model import State
 
+pytestmark = pytest.mark.only("sqlite")  # the proof is the same; test_postgres.py has its own
+
 ORIGIN = "ledger.example/acme"
 SATISFIED = {"a": (State.SATISFIED, "has MFA")}
 

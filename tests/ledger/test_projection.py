@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-import sqlite3
-from contextlib import closing
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from collector import canonical
 from collector.errors import StoreError
@@ -38,8 +37,8 @@ def begun(world, hour):
 
 def derived(ledger):
     """Every derived row, by table."""
-    with closing(sqlite3.connect(ledger.path)) as connection:
-        return {t.name: connection.execute(f"SELECT * FROM {t.name} ORDER BY 1, 2").fetchall() for t in DERIVED}
+    with ledger._database.reading() as connection:
+        return {t.name: connection.execute(sa.select(t).order_by(*t.c)).all() for t in DERIVED}
 
 
 def rows_of(ledger, table):

@@ -25,6 +25,8 @@ from collector.ledger.seal import FileSigner, seal
 from collector.window import slots
 from tests.support.lived import ACCOUNT, HOME, Lived, forge, live, resign, resum
 
+pytestmark = pytest.mark.only("sqlite")  # the proof is the same; test_postgres.py has its own
+
 ENTRIES = "ledger/entries.jsonl"
 
 
