@@ -217,7 +217,7 @@ class View:
         return LogState(origin, since, now, former, size, time, note, *counts)
 
     def _keys(self, origin: str, which: str) -> tuple[VerifierKey, ...]:
-        rows = self.run(f"SELECT vkey FROM key WHERE origin = ? AND {which} ORDER BY since, vkey", origin)  # noqa: S608
+        rows = self.run(f"SELECT vkey FROM key WHERE origin = ? AND {which} ORDER BY since, rowid", origin)  # noqa: S608
         return tuple(VerifierKey.parse(row[0]) for row in rows.fetchall())
 
     def checkpoints(self, origin: str) -> Iterator[Kept]:
