@@ -21,7 +21,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
-from collector.demo.azure import arm, entra, errors, faults, imds, microsoft_graph
+from collector.demo.azure import arm, entra, errors, faults, imds, key_vault, microsoft_graph
 from collector.demo.azure.errors import Refusal
 from collector.demo.azure.estate import populate as populate_estate
 from collector.demo.azure.estate import populate_subscription
@@ -49,7 +49,7 @@ HEADERS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains", "
 class AzureBed:
     """One tenant. Each public method except ``handle`` is a control call: JSON in, JSON out."""
 
-    hosts: tuple[str, ...] = tuple(map(re.escape, (entra.HOST, arm.HOST, microsoft_graph.HOST)))
+    hosts: tuple[str, ...] = (*map(re.escape, (entra.HOST, arm.HOST, microsoft_graph.HOST)), key_vault.HOSTS)
 
     def __init__(
         self,
@@ -166,6 +166,11 @@ class AzureBed:
     def remove(self, id: str) -> None:
         with self._lock:
             self.world.remove(self._key(id))
+
+    def vault_key(self, vault: str, name: str, kind: str = "EC", curve: str = "P-256") -> str:
+        """A key appears in a vault; the URL of its version, to be edited ("attributes.enabled") as any object."""
+        with self._lock:
+            return key_vault.add_key(self.world, vault, name, kind, curve)
 
     def _key(self, id: str) -> str:
         """ARM ids are kept in lower case; those of Microsoft Graph as they are."""
@@ -301,6 +306,8 @@ class AzureBed:
         return None
 
     def _refused(self, fault: Fault, ask: Ask) -> Refusal:
+        if re.fullmatch(key_vault.HOSTS, ask.host):
+            return key_vault.fault(fault.kind, ask)
         return self._entra.fault(fault.kind) if ask.host == entra.HOST else faults.refusal(fault, ask)
 
     def _log(self, ask: Ask, status: int, fault: str, principal: str) -> None:
@@ -330,6 +337,10 @@ class AzureBed:
                 if found is None:
                     return self._not_served(ask), ""
                 return self._json(ask, 200, found, {}), ""
+            if re.fullmatch(key_vault.HOSTS, ask.host):
+                with self._lock:
+                    signed = key_vault.answer(self.world, self.issuer, ask)
+                return (self._not_served(ask) if signed is None else self._json(ask, 200, signed, {})), CLIENT
             ask = replace(ask, principal=self.issuer.token(ask).principal)
             principal = ask.principal.application
             with self._lock:

@@ -31,6 +31,7 @@ RESOURCES = {
     "https://management.azure.com": "management.azure.com",
     "https://management.core.windows.net": "management.azure.com",
     "https://graph.microsoft.com": "graph.microsoft.com",
+    "https://vault.azure.net": "vault.azure.net",
     GRAPH_APPLICATION: "graph.microsoft.com",
 }
 # The cluster whose service account may act as the application: what its federated credential names.

@@ -132,6 +132,7 @@ class World(Objects):
     granted: set[str] = field(default_factory=set)  # ARM actions ("Microsoft.Compute/disks/read"), "graph:NAME"
     lost: set[tuple[str, str]] = field(default_factory=set)  # (permission, subscription guid or "" for everywhere)
     licenses: set[str] = field(default_factory=lambda: {"P1", "P2"})
+    private: dict[Any, Any] = field(default_factory=dict)  # the private halves of keys that a service keeps
 
     def __post_init__(self) -> None:
         self.begun = self.clock()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from collector.demo.gcp import errors, workspace
+from collector.demo.gcp import errors, kms, workspace
 from collector.demo.gcp.assets import folder_name, listing
 from collector.demo.gcp.world import ORGANIZATION, Ask, World, service_name
 
@@ -205,6 +205,7 @@ TITLES = {
     "admin.googleapis.com": "Admin SDK API",
     "cloudasset.googleapis.com": "Cloud Asset API",
     "cloudidentity.googleapis.com": "Cloud Identity API",
+    "cloudkms.googleapis.com": "Cloud Key Management Service (KMS) API",
     "cloudresourcemanager.googleapis.com": "Cloud Resource Manager API",
     "containerscanning.googleapis.com": "Container Scanning API",
     "iamcredentials.googleapis.com": "IAM Service Account Credentials API",
@@ -311,4 +312,5 @@ ROUTES: tuple[tuple[str, str, str, str, tuple[str, ...], Answer], ...] = (
         reports,
     ),
     *workspace.ROUTES,
+    *kms.ROUTES,
 )

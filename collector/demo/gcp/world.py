@@ -103,6 +103,7 @@ class World(Objects):
     settings: dict[str, Any] = field(default_factory=dict)
     lost: set[tuple[str, str]] = field(default_factory=set)  # (permission, project id or "" for everywhere)
     granted: set[str] = field(default_factory=set)
+    private: dict[Any, Any] = field(default_factory=dict)  # the private halves of keys that a service keeps
     used: dict[tuple[str, str], list[tuple[datetime, float]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
