@@ -299,7 +299,7 @@ def federated(bed: AzureBed, **other: Any) -> dict[str, str]:
         ({"client_secret": "wrong"}, 401, "invalid_client", 7000215),
         ({"client_secret": ""}, 401, "invalid_client", 7000218),
         ({"client_id": PRINCIPAL}, 400, "unauthorized_client", 700016),
-        ({"scope": "https://vault.azure.net/.default"}, 400, "invalid_resource", 500011),
+        ({"scope": "https://database.windows.net/.default"}, 400, "invalid_resource", 500011),
         ({"scope": "https://graph.microsoft.com/User.Read.All"}, 400, "invalid_scope", 1002012),
         ({"grant_type": "password"}, 400, "unsupported_grant_type", 70003),
     ],
