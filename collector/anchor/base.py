@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from collector.errors import LedgerBroken
 from collector.ledger.note import TreeHead
 
 # The consistency proof (RFC 6962) from a smaller size to the checkpoint being anchored; witnesses ask for it.
@@ -26,6 +27,16 @@ class Anchored:
     where: str  # where it lies there: address, object key with its version, path, message id
 
 
+class Ahead(LedgerBroken):
+    """A place holds a larger checkpoint than the one it was given: this is an old copy of the ledger, or another
+    process has anchored a newer checkpoint meanwhile. Whoever knows how large the ledger is now can tell which."""
+
+    def __init__(self, words: str, size: int, held: TreeHead | None) -> None:
+        super().__init__(words)
+        self.size = size  # of what the place holds
+        self.held = held  # that checkpoint, where the place shows it
+
+
 class Anchor(Protocol):
     """One configured place. Safe to call from one thread at a time."""
 
@@ -40,7 +51,8 @@ class Anchor(Protocol):
     def put(self, note: bytes, head: TreeHead, consistency: Consistency) -> Anchored:
         """Anchors the exact bytes of a signed checkpoint and checks what comes back before it returns.
 
-        Raises one of the ``CannotObserve`` family; nothing else than ``Anchored`` is ever a success.
+        Raises one of the ``CannotObserve`` family; nothing else than ``Anchored`` is ever a success. Raises
+        LedgerBroken where the place says that the checkpoint does not continue what it holds (``Ahead``: is smaller).
         """
 
     def latest(self) -> TreeHead | None:
