@@ -6,11 +6,11 @@ Nothing comes back but that the mail server took it, and the receipt says no mor
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
-from email.utils import formatdate
+from email.utils import format_datetime
 
 from collector import canonical
 from collector.anchor.base import Anchored, Consistency
@@ -36,6 +36,10 @@ What is in it:
 {note}"""
 
 
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class MailAnchor:
     """The addresses of one e-mail channel. ``domain`` is the right-hand side of message ids."""
 
@@ -46,10 +50,10 @@ class MailAnchor:
         environ: Mapping[str, str],
         domain: str,
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], datetime] = utc_now,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        """Raises ConfigError when the password is not there. ``clock`` gives unix seconds for the Date header."""
+        """Raises ConfigError when the password is not there. ``clock`` gives the Date header."""
         self._name = name
         self._sender = email_settings.sender
         self._to = list(email_settings.to)
@@ -106,8 +110,8 @@ class MailAnchor:
         message["Subject"] = f"[collector] Checkpoint of {head.origin} over {head.size} entries"
         message["From"] = self._sender
         message["To"] = ", ".join(self._to)
-        message["Date"] = formatdate(self._clock())
-        message["Message-ID"] = f"<checkpoint.{head.size}.{canonical.digest(note)[:32]}@{self._domain}>"
+        message["Date"] = format_datetime(self._clock())
+        message["Message-ID"] = f"<checkpoint.{head.size}.{canonical.digest(note)[:16]}@{self._domain}>"
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: absence notices do not answer
         message.set_content(
             WORDS.format(

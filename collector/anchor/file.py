@@ -29,11 +29,15 @@ NO_UNNAMED = frozenset((errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOE
 
 
 class FileAnchor:
-    """One folder. It must be there: were it made here, a disk that is not mounted would be taken for one that is."""
+    """One folder. It must be there: were it made here, a disk that is not mounted would be taken for one that is.
 
-    def __init__(self, name: str, place: FilePlace) -> None:
+    ``origin`` is this ledger's; without it, checkpoints of other ledgers count in ``latest``.
+    """
+
+    def __init__(self, name: str, place: FilePlace, *, origin: str = "") -> None:
         self._name = name
         self._folder = place.folder
+        self._origin = origin
 
     @property
     def id(self) -> str:
@@ -75,7 +79,9 @@ class FileAnchor:
             names = os.listdir(folder)  # noqa: PTH208 - a path could name another folder by now
             for name in sorted(filter(NAME.fullmatch, names), reverse=True):
                 found = _parse(_content(folder, name))
-                if found is not None and found.size == int(name[:20]):
+                if found is None or found.size != int(name[:20]):
+                    continue
+                if self._origin in ("", found.origin):
                     return found
         return None
 
@@ -169,8 +175,11 @@ def _content(folder: int, name: str) -> bytes:
         if error.errno == errno.ELOOP:  # a link, which we never write
             return b""
         raise
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        return b""
     with os.fdopen(file, "rb") as opened:
-        return opened.read(NOTE_BYTES_MAX + 1) if stat.S_ISREG(os.fstat(file).st_mode) else b""
+        return opened.read(NOTE_BYTES_MAX + 1)
 
 
 def _parse(content: bytes) -> TreeHead | None:

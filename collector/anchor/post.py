@@ -58,7 +58,8 @@ def ask(
     opener = urllib.request.OpenerDirector()  # the default one also follows redirects and opens files
     opener.add_handler(urllib.request.ProxyHandler())
     opener.add_handler(urllib.request.HTTPHandler())
-    if url.startswith("https:"):  # reading the system's roots takes longer than all the rest
+    opener.add_handler(urllib.request.UnknownHandler())
+    if url[:6].lower() == "https:":  # reading the system's roots takes longer than all the rest
         opener.add_handler(urllib.request.HTTPSHandler(context=tls or ssl.create_default_context()))
     headers = {"User-Agent": f"evidence-collector/{__version__}"}
     if body is not None:

@@ -28,6 +28,7 @@ ANSWER_BYTES_MAX = 262_144  # a token with its certificates has 1 to 8 kB
 ROOTS_BYTES_MAX = 1_048_576
 NONCE_BITS = 64
 OPENSSL_SECONDS_MAX = 30
+REASON_CHARACTERS_MAX = 200
 TRIAL = b"a trial of evidence-collector: is this authority's answer one that can be verified?\n"
 WAITING = 3
 
@@ -155,8 +156,8 @@ def _by_openssl(token: bytes, query: bytes, roots: Sequence[x509.Certificate], t
     command = shutil.which("openssl")
     if command is None:
         raise BadStamp(
-            f"rfc3161-client cannot read this authority's answers ({unread[:200]}), and there is no openssl command "
-            "to verify them with; install openssl, or choose another authority"
+            f"rfc3161-client cannot read this authority's answers ({unread[:REASON_CHARACTERS_MAX]}), and there is no "
+            "openssl command to verify them with; install openssl, or choose another authority"
         )
     with tempfile.TemporaryDirectory(prefix="collector-tsa-") as folder:
         files = {
@@ -183,6 +184,7 @@ def _by_openssl(token: bytes, query: bytes, roots: Sequence[x509.Certificate], t
 
 
 def _reason(stderr: bytes) -> str:
-    """The reasons out of OpenSSL's error lines, whose fields are joined by colons."""
-    lines = [line.split(":") for line in stderr.decode("utf-8", "replace").splitlines() if line.count(":") >= 5]
-    return "; ".join(": ".join(filter(None, (line[4], *line[7:]))) for line in lines)[:300] or "no reason given"
+    """The reasons out of OpenSSL's lines: thread, "error", code, library, function, reason, file, line, data."""
+    lines = [line.split(":", 8) for line in stderr.decode("utf-8", "replace").splitlines()]
+    reasons = [": ".join(filter(None, (line[5], *line[8:]))) for line in lines if len(line) > 7 and line[1] == "error"]
+    return "; ".join(reasons)[:REASON_CHARACTERS_MAX] or "no reason given"
