@@ -51,7 +51,7 @@ ADMIN_KEY = "AKIAI44QH8DHBEXAMPLE"  # its calls are neither logged nor failed: t
 SECRET = "simulated-not-a-secret"
 CALLS_MAX = 500_000  # older ones are dropped from the log
 CACHED_MAX = 50_000
-FAULT_KINDS = ("throttle", "expired", "denied", "500", "slow", "reset", "truncate", "html")
+FAULT_KINDS = ("throttle", "expired", "denied", "404", "409", "412", "500", "slow", "reset", "truncate", "html")
 READING = re.compile(r"Get|List|Describe|BatchGet|Head|Lookup|Search|Simulate")
 NEUTRAL = re.compile(r"GenerateCredentialReport|Assume|Decode")  # neither cached nor a change
 SIGNING_NAMES = {
@@ -155,7 +155,8 @@ class World:
         return self.state.get(f"{key}/{region}", [])
 
 
-Answer = Callable[[World, Call], Any]  # an output dict as botocore would give it; raises Refusal
+# An output dict as botocore would give it, or None to leave the answer to moto; raises Refusal.
+Answer = Callable[[World, Call], Any]
 
 
 # --- moto ---
@@ -312,7 +313,7 @@ def environment(request: Request) -> dict[str, Any]:
         "wsgi.run_once": False,
     }
     for name, value in request.headers.items():
-        if name not in ("host", "content-length", "content-type"):
+        if name not in ("host", "content-length", "content-type", "transfer-encoding"):  # the body is whole already
             found["HTTP_" + name.upper().replace("-", "_")] = value
     return found
 
@@ -467,7 +468,17 @@ def refusal_of(call: Call, kind: str) -> Refusal:
         code = "UnauthorizedOperation" if ec2 else "AccessDeniedException" if json_like else "AccessDenied"
         who = f"arn:aws:sts::{ACCOUNT}:assumed-role/evidence-collector/run"
         return Refusal(code, f"User: {who} is not authorized to perform: {call.service}:{call.operation}", 403)
+    if kind in _STATES:
+        return Refusal(*_STATES[kind], int(kind))
     return Refusal("InternalError" if ec2 or s3 else "InternalFailure", "An internal error occurred", 500)
+
+
+# Answers of S3 about a state that there is not: a lie, or another writer in between.
+_STATES = {
+    "404": ("NoSuchBucket", "The specified bucket does not exist"),
+    "409": ("ConditionalRequestConflict", "The conditional request cannot succeed due to a conflicting operation."),
+    "412": ("PreconditionFailed", "At least one of the pre-conditions you specified did not hold"),
+}
 
 
 def written_error(call: Call, error: Refusal) -> Response:
@@ -673,6 +684,8 @@ class TestBed:
         ours = self._answers.get((call.service, call.operation))
         if ours is not None:
             body = ours(self.world, call)
+            if body is None:  # it only saw to it that AWS would not refuse
+                return self._of_moto(request)
             wrong = problems(_output(call), body) if _output(call) is not None else []
             if wrong:
                 raise Refusal("WrongAnswerOfSimulator", f"{call.name}: {'; '.join(wrong[:5])}", 501)
@@ -680,7 +693,7 @@ class TestBed:
             body = self.world.moto.ask(call.service, call.operation, call.region, call.params)
         else:
             return self._of_moto(request)
-        return _written(call, page_of(call, body, self.world.page_size))
+        return _written(call, body if call.name in PAGED_BY_ANSWER else page_of(call, body, self.world.page_size))
 
     def _of_moto(self, request: Request) -> Response:
         found = self.world.moto.answer(request)
@@ -705,6 +718,7 @@ _OWN_HEADERS = frozenset(
 )
 # Object listings have prefixes and delimiters that only moto weighs; nobody reads objects here.
 PAGED_BY_MOTO = frozenset(("s3control", "sts"))
+PAGED_BY_ANSWER = frozenset(("s3.ListObjectVersions",))
 
 
 def _key(request: Request) -> tuple[Any, ...]:

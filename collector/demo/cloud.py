@@ -171,7 +171,7 @@ class SimulatedCloud:
         seconds: float = 3.0,
         label: str = "",
     ) -> None:
-        """Lets calls fail: throttle, expired, denied, 500, slow, reset, truncate or html (see ``aws.FAULT_KINDS``).
+        """Lets calls fail: throttle, expired, denied, 404, 409, 412, 500, slow, reset, truncate or html.
 
         ``service``, ``operation`` (``ListUsers`` or ``list_users``) and ``region`` are expressions for the whole name,
         ``params`` for any part of the parameters as JSON. ``times`` None lasts until it is cleared; ``seconds`` is how

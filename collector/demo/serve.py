@@ -27,6 +27,7 @@ os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
 
 from moto.moto_api._internal.models import moto_api_backend
 
+from collector.demo import kms, object_lock  # noqa: F401 - they register their answers
 from collector.demo.answers import ANSWERS
 from collector.demo.aws import HOSTS, Fault, Moto, TestBed, World, set_moto_clock, share_private_keys
 from collector.demo.azure.bed import AzureBed
