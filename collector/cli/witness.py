@@ -170,4 +170,6 @@ def witness_export(
         incidents = next(state.forks + state.unproved for state in keeper.logs() if state.origin == origin)
     out.print(f"Wrote {count} checkpoints of {origin} to {target}.", markup=False)
     if incidents:
-        out.print(f"{incidents} incidents lie in {target / 'incidents'}: ask the operator about each.", markup=False)
+        out.print(
+            f"Ask the operator about the incidents that lie in {target / 'incidents'}: {incidents}.", markup=False
+        )
