@@ -36,6 +36,7 @@ class Mailbox:
         self.sender_answer = "250 OK"
         self.data_answer = "250 OK"
         self.logins: list[LoginPassword] = []
+        self.dropped = 0  # messages that were begun and taken back
 
     async def handle_MAIL(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802
         envelope.mail_from = address
@@ -46,6 +47,10 @@ class Mailbox:
         if address in self.refused:
             return self.refused[address]
         envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_RSET(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        self.dropped += 1
         return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
@@ -139,7 +144,7 @@ def test_a_trial_asks_for_every_address_and_sends_nothing(
     place = anchor(serve(), clock)
     place.test()
     assert mailbox.asked == TO
-    assert mailbox.mails == []
+    assert (mailbox.mails, mailbox.dropped) == ([], 1)
     place.put(*checkpoint(), no_proof)
     assert len(mailbox.mails) == 1
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -202,6 +202,13 @@ def test_a_stamp_over_another_checkpoint(authority: Authority, note: bytes) -> N
         verify(stamped.token, checkpoint(593)[0], load_roots(authority.roots))
     authority.faults.imprint = True
     assert "something else than this checkpoint" in refused(authority.place())
+
+
+def test_a_digest_of_another_kind_is_another_digest(simulated_authority: Authority, note: bytes) -> None:
+    stamp = Answer.parse(put(simulated_authority.place()).token).granted
+    stamp.check(note, stamp.nonce, POLICY)
+    with pytest.raises(BadStamp, match="something else"):
+        replace(stamp, algorithm="2.16.840.1.101.3.4.2.8").check(note, stamp.nonce, POLICY)  # SHA3-256
 
 
 def test_an_answer_to_another_request(authority: Authority) -> None:
