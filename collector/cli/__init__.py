@@ -3,7 +3,20 @@
 A command is added by a module here that registers it with ``app``; the order of the imports is that of ``--help``.
 """
 
-from collector.cli import setup, observe, checks, windows, decide, anchor, witness, db, demo  # isort: skip
+from collector.cli import setup, observe, checks, windows, corroborate, decide, anchor, witness, db, demo  # isort: skip
 from collector.cli.app import app, main
 
-__all__ = ["anchor", "app", "checks", "db", "decide", "demo", "main", "observe", "setup", "windows", "witness"]
+__all__ = [
+    "anchor",
+    "app",
+    "checks",
+    "corroborate",
+    "db",
+    "decide",
+    "demo",
+    "main",
+    "observe",
+    "setup",
+    "windows",
+    "witness",
+]

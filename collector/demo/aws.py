@@ -53,7 +53,7 @@ CALLS_MAX = 500_000  # older ones are dropped from the log
 CACHED_MAX = 50_000
 FAULT_KINDS = ("throttle", "expired", "denied", "404", "409", "412", "500", "slow", "reset", "truncate", "html")
 READING = re.compile(r"Get|List|Describe|BatchGet|Head|Lookup|Search|Simulate")
-NEUTRAL = re.compile(r"GenerateCredentialReport|Assume|Decode")  # neither cached nor a change
+NEUTRAL = re.compile(r"GenerateCredentialReport|Assume|Decode|LookupEvents")  # neither cached nor a change
 SIGNING_NAMES = {
     "access-analyzer": "accessanalyzer",
     "elasticfilesystem": "efs",
@@ -402,6 +402,9 @@ def _get(body: Any, path: str) -> Any:
     return body
 
 
+PAGE_SIZES = {"cloudtrail.LookupEvents": 50}  # where AWS gives less than everything to who names no size
+
+
 def token_at(start: int) -> str:
     return base64.urlsafe_b64encode(f"simulated-page:{start}".encode()).decode()
 
@@ -422,7 +425,7 @@ def page_of(call: Call, body: dict[str, Any], size_max: int) -> dict[str, Any]:
     given = next((call.params[name] for name in names(table["input_token"]) if call.params.get(name)), None)
     start = 0 if given is None else start_of(given)
     asked = call.params.get(table.get("limit_key", ""))
-    size = min(int(asked) if asked else 10**9, size_max or 10**9)
+    size = min(int(asked) if asked else PAGE_SIZES.get(call.name, 10**9), size_max or 10**9)
     left, skip, more = size, start, False
     for path in names(table["result_key"]):
         whole = _get(body, path)
@@ -503,15 +506,19 @@ def written_error(call: Call, error: Refusal) -> Response:
 
 # --- the account ---
 
+Note = Callable[[datetime, Call, Request, Response], None]
+
 
 class TestBed:
     """Answers requests. One lock guards moto and the world; an answer given before needs neither."""
 
     __test__ = False  # pytest: not a test
 
-    def __init__(self, world: World, answers: Mapping[tuple[str, str], Answer]) -> None:
+    def __init__(self, world: World, answers: Mapping[tuple[str, str], Answer], note: Note | None = None) -> None:
+        """``note`` is told of each call that was answered: when, which, its request and its answer."""
         self.world = world
         self._answers = answers
+        self._note = note
         self._work = threading.RLock()
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
@@ -573,7 +580,10 @@ class TestBed:
             self._log(request, call, 0, "reset")
             raise
         number = self._log(request, call if logged else None, found.status, fault.kind if fault else "")
-        return self._stamped(found, number)
+        stamped = self._stamped(found, number)
+        if self._note is not None and call is not None and logged:
+            self._note(self.world.now, call, request, stamped)
+        return stamped
 
     def _fault(self, call: Call) -> Fault | None:
         if not self._faults:
@@ -669,7 +679,7 @@ class TestBed:
 
     def _keep(self, key: tuple[Any, ...], call: Call | None, found: Response) -> None:
         with self._lock:
-            if call is not None and call.reads:
+            if call is not None and call.reads and not NEUTRAL.match(call.operation):
                 if len(self._cache) > CACHED_MAX:
                     self._cache.clear()
                 self._cache[key] = found

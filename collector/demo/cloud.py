@@ -204,6 +204,11 @@ class SimulatedCloud:
     def clear_calls(self) -> None:
         self._control("clear_calls")
 
+    def trail_records(self, region: str) -> list[dict[str, Any]]:
+        """What CloudTrail logged of the calls to a region, as it stands in a trail's log files."""
+        found: list[dict[str, Any]] = self._control("trail_records", region=region)
+        return found
+
     def unserved(self) -> list[str]:
         """Operations that were asked and that nobody here knows, as ``service.Operation``."""
         found: list[str] = self._control("unserved")

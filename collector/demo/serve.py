@@ -32,6 +32,7 @@ from collector.demo.answers import ANSWERS
 from collector.demo.aws import HOSTS, Fault, Moto, TestBed, World, set_moto_clock, share_private_keys
 from collector.demo.azure.bed import AzureBed
 from collector.demo.estate import Estate
+from collector.demo.event_history import History
 from collector.demo.gcp.bed import GcpBed
 from collector.demo.proxy import LOOPBACK, Proxy, Request, Response
 
@@ -64,7 +65,9 @@ class Served:
         world = World(regions, now, moto)
         set_moto_clock(lambda: world.now)
         Estate(seed, scale).populate(world)
-        self.bed = TestBed(world, ANSWERS)
+        self.history = History()  # CloudTrail's
+        look_up = {("cloudtrail", "LookupEvents"): self.history.look_up}
+        self.bed = TestBed(world, {**ANSWERS, **look_up}, self.history.note)
 
     def __call__(self, request: Request) -> Response:
         for name, pattern in self._hosts.items():
@@ -91,6 +94,9 @@ class Served:
 
     def clear_calls(self) -> None:
         self.bed.clear_calls()
+
+    def trail_records(self, region: str) -> list[dict[str, Any]]:
+        return list(self.history.records(self.bed.world, region))
 
     def fault(self, **fault: Any) -> None:
         self.bed.add_fault(Fault(**fault))
