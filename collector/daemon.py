@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ import structlog
 
 import checks
 from collector import controls as control_file
-from collector import decisions, retention
+from collector import decisions, retention, signers
 from collector import registry as registry_module
 from collector.alert import route
 from collector.alert.outbox import Channels, deliver_due, open_channels
@@ -26,8 +26,9 @@ from collector.anchoring import Anchoring
 from collector.clouds.directory import AccountSettings, Directory, Limits
 from collector.config import Settings
 from collector.controls import Controls
-from collector.errors import CollectorError
-from collector.ledger.seal import FileSigner
+from collector.errors import CollectorError, StoreError
+from collector.ledger.leading import RENEW_SECONDS, Fenced
+from collector.ledger.seal import OtherKey, Signer
 from collector.ledger.store import Ledger
 from collector.operation import Opener, Operation, Sealed
 from collector.registry import Registry
@@ -67,17 +68,21 @@ def directory(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Di
     return Directory(clock, Limits(run_seconds=settings.schedule.run_seconds_max))
 
 
-def signer_of(settings: Settings, *, create: bool = False) -> FileSigner:
-    """The key that signs this ledger. Raises ConfigError."""
-    return FileSigner.open(settings.collector.key, settings.collector.origin, create=create)
+def signer_of(settings: Settings, *, create: bool = False) -> Signer:
+    """The key that signs this ledger. Raises ConfigError, or CannotObserve when a key service refuses."""
+    return signers.open_signer(settings, create=create)
 
 
 def open_ledger(settings: Settings, *, create: bool = False) -> Ledger:
-    """The ledger of a configuration with its signing key. Raises StoreError, LedgerBroken or ConfigError."""
+    """The ledger of a configuration with its signing key. Raises StoreError, LedgerBroken or as ``signer_of`` does."""
     if create:
         settings.collector.data.mkdir(parents=True, exist_ok=True)
     signer = signer_of(settings, create=create)
-    return Ledger.open(settings.collector.database, origin=settings.collector.origin, signer=signer, create=create)
+    origin = settings.collector.origin
+    try:
+        return Ledger.open(settings.collector.database, origin=origin, signer=signer, create=create)
+    except OtherKey as error:
+        raise signers.explained(settings, error) from error
 
 
 @contextmanager
@@ -110,7 +115,7 @@ def anchoring(operation: Operation, environ: Mapping[str, str] = os.environ) -> 
 
 
 class Daemon:
-    """The collector as a long-running process."""
+    """The collector as a long-running process: it stands by until it leads, and works while it does."""
 
     def __init__(self, operation: Operation, channels: Channels, metrics: Metrics, anchoring: Anchoring) -> None:
         self.operation = operation
@@ -119,20 +124,70 @@ class Daemon:
         self.metrics = metrics
         self.schedule = Schedule()
         self.troubles: dict[str, str] = {}  # what went wrong last, by job; empty when all is well
+        self.failed: CollectorError | None = None  # why this process must end
+        self._leadership = operation.ledger.leadership
+        self._ended = threading.Event()
         self._working = 0
         self._idle = threading.Condition()
         self._ticked = time.monotonic()
 
-    # --- jobs ---
+    # --- leading ---
 
     def start(self) -> None:
-        """Asks the places outside, announces, plans, and lets the clock run. Returns at once.
+        """Stands by, and works whenever this process leads. Returns at once, with the lead where it is free.
 
         Raises LedgerBroken when a place outside holds more than this ledger has.
         """
+        self.operation.ledger.write_only_while_leading()
+        self._lead()
+        if self.failed is not None:
+            raise self.failed
+        threading.Thread(target=self._keep, name="leading", daemon=True).start()
+
+    def _keep(self) -> None:
+        while not self._ended.wait(RENEW_SECONDS):
+            self._lead()
+
+    def _lead(self) -> None:
+        """Takes, keeps or loses the lead, and lets the clock run accordingly."""
+        self._ticked = time.monotonic()
+        try:
+            leads = self._leadership.take()
+            self.troubles.pop("leading", None)
+        except StoreError as error:
+            if "leading" not in self.troubles:
+                log.error("trouble", job="leading", what=str(error))
+            self.troubles["leading"] = str(error)
+            leads = self._leadership.held()
+        if leads and not self.schedule.running:
+            try:
+                self._begin()
+            except StoreError as error:  # the database went away between two sentences; we try again
+                self.troubles["leading"] = str(error)
+                self.schedule.stop()
+            except CollectorError as error:
+                log.error("cannot work", what=str(error))
+                self.failed = error
+                self._leadership.release()
+                self._ended.set()
+        elif not leads and self.schedule.running:
+            log.warning("another process leads now; this one stands by")
+            self.schedule.stop()
+        self.metrics.leads(leads)
+
+    @property
+    def leads(self) -> bool:
+        return self.schedule.running
+
+    # --- jobs ---
+
+    def _begin(self) -> None:
+        """Asks the places outside, announces, plans, and lets the clock run."""
         operation = self.operation
+        self.schedule = Schedule()
         self.anchoring.begin()
         operation.announce()
+        operation.heartbeat()
         for account in operation.accounts:
             operation.plan(account)
         settings = operation.settings.schedule
@@ -147,6 +202,7 @@ class Daemon:
         self.schedule.every("retention", 86_400, self._job("retention", self._drop))
         self.schedule.every("deliver", DELIVER_SECONDS, self._job("deliver", self._deliver))
         self.schedule.start()
+        log.info("leads", entries=operation.ledger.size())
         threading.Thread(target=self._catch_up, name="catch-up", daemon=True).start()
 
     def _next_slot(self, account: AccountSettings) -> Callable[[datetime], datetime | None]:
@@ -190,7 +246,6 @@ class Daemon:
             self._job(name, self._observe(account, "the collector was not running"))()
 
     def _deliver(self) -> object:
-        self._ticked = time.monotonic()
         counts = deliver_due(self.operation.ledger, self.channels, self.operation.clock)
         self.metrics.delivered(counts)
         return counts
@@ -204,6 +259,8 @@ class Daemon:
                 self._working += 1
             try:
                 work()
+            except Fenced as error:
+                log.warning("dropped", job=name, why=str(error))
             except Exception as error:
                 words = str(error) if isinstance(error, CollectorError) else f"{type(error).__name__}: {error}"
                 if self.troubles.get(name) != words:
@@ -243,15 +300,12 @@ class Daemon:
     # --- health ---
 
     def alive(self) -> bool:
-        """Whether the clock still ticks."""
-        return self.schedule.running and time.monotonic() - self._ticked < TICK_SECONDS_STALE
+        """Whether this process still works, or still asks whether it should."""
+        return not self._ended.is_set() and time.monotonic() - self._ticked < TICK_SECONDS_STALE
 
     def ready(self) -> list[str]:
         """Why the collector is not ready, in words; nothing when it is."""
-        reasons = [f"{name}: {what}" for name, what in sorted(self.troubles.items())]
-        if not self.schedule.running:
-            reasons.append("the schedule is not running")
-        return reasons
+        return [f"{name}: {what}" for name, what in sorted(self.troubles.items())]
 
     # --- the end ---
 
@@ -260,6 +314,8 @@ class Daemon:
 
         Returns whether everything came to rest.
         """
+        self._ended.set()
+        led = self.leads
         self.schedule.stop()
         self.operation.stop()
         if isinstance(self.operation.clouds, Directory):
@@ -269,8 +325,10 @@ class Daemon:
             while self._working and time.monotonic() < until:
                 self._idle.wait(until - time.monotonic())
             rested = not self._working
-        if rested:
-            self.operation.checkpoint()
+        with suppress(StoreError):  # what cannot be signed or given back now is, by whoever leads next
+            if rested and led:
+                self.operation.checkpoint()
+            self._leadership.release()
         return rested
 
 
@@ -293,11 +351,14 @@ def run(settings: Settings, clouds: Opener | None = None) -> int:
         daemon.start()
         server.start()
         log.info("started", origin=settings.collector.origin, checks=len(operation.controls.enabled))
-        stop.wait()
+        while not stop.wait(1) and daemon.failed is None:
+            pass
         log.info("stopping")
         server.stop()
         rested = daemon.stop()
     log.info("stopped", rested=rested)
+    if daemon.failed is not None:
+        raise daemon.failed
     if not rested:
         # A thread still waits for a cloud. Nothing of it will be sealed, and the ledger is closed: leave.
         os._exit(0)

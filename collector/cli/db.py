@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from collector import daemon, retention
 from collector.cli.app import db_app
 from collector.cli.terminal import DEFAULT_CONFIG, ConfigOption, out, progress, reading, settings_of
+from collector.ledger import moving
 
 
 @db_app.command("upgrade")
@@ -27,6 +29,26 @@ def db_verify(config: ConfigOption = DEFAULT_CONFIG) -> None:
     with reading(settings) as ledger, progress("verifying") as step:
         found = ledger.verify(step, blobs=True)
     out.print(f"The ledger verifies: {found}")
+
+
+@db_app.command("move")
+def db_move(
+    to: Annotated[str, typer.Option("--to", envvar="COLLECTOR_MOVE_TO", help="URL of an empty database.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Move the ledger to another database, such as from SQLite to PostgreSQL, and prove that it arrived.
+
+    A URL with a password belongs into the variable, not on the command line.
+    """
+    settings = settings_of(config)
+    with reading(settings) as ledger, ExitStack() as bars:
+        found = moving.move(ledger, to, lambda words: bars.enter_context(progress(words)))
+    out.print(f"Arrived and proved: {found}.")
+    out.print(
+        "Now set [collector] database, or COLLECTOR_COLLECTOR__DATABASE, to the new URL. Keep the old database until a "
+        "package from the new one has been verified.",
+        markup=False,
+    )
 
 
 @db_app.command("expire")

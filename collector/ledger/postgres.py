@@ -25,10 +25,12 @@ ALIVE = {
     "tcp_user_timeout": 15_000,
 }
 CONNECT_SECONDS = 10
+IDLE_WRITER_SECONDS = 10
 APPLICATION = "evidence-collector"
 
 SENTENCES = {  # SQLSTATE, or how it begins
     "08": "the database cannot be reached, nothing was written; the next run goes on by itself",
+    "25P03": "this process was away for too long in the middle of writing, and nothing of it was written",
     "25006": "may only be read: it is a standby, or set to read only; nothing was written",
     "28": "the database refuses this user or password; look at COLLECTOR_COLLECTOR__DATABASE",
     "3D": "there is no such database; create it first",
@@ -79,6 +81,8 @@ def _state_of(words: str) -> str:
 def _begin(connection: Any) -> None:
     """Psycopg has said BEGIN. A writer waits for its turn; a reader gets one snapshot for all its questions."""
     if connection.get_execution_options().get("writes"):
+        # A writer that was stopped or cut off in the middle must not hold up all others for longer than this.
+        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_WRITER_SECONDS * 1000}")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
     else:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -22,6 +22,7 @@ from collector.ledger.database import PATIENCE_SECONDS, Database
 from collector.ledger.entry import Draft, Entry, Kind
 from collector.ledger.integrity import Progress, Verified
 from collector.ledger.keys import KeyEntry
+from collector.ledger.leading import leadership
 from collector.ledger.note import BadNote, Note, TreeHead, VerifierKey, check_name
 from collector.ledger.projection import Projection
 from collector.ledger.seal import Signer, proved, refuse_other_key, seal
@@ -55,6 +56,8 @@ class Ledger:
         self.url = database.url.render_as_string(hide_password=True)
         self.where = database.where  # for people; without any password
         self.projection = Projection(database.reading)
+        self.leadership = leadership(database)
+        self._fence: Callable[[sa.Connection], None] = _no_fence
 
     @classmethod
     def open(
@@ -67,7 +70,9 @@ class Ledger:
         verify: bool = True,
         patience: float = PATIENCE_SECONDS,
     ) -> Ledger:
-        """Opens the ledger at ``url`` (``sqlite:///path``, ``postgresql+psycopg://host/name``), and proves it unless told not to.
+        """Opens the ledger at ``url`` and proves it unless told not to.
+
+        A URL is ``sqlite:///path`` or ``postgresql+psycopg://host/name``.
 
         ``create`` begins a ledger where there is none, and brings older tables up to date. Without a ``signer`` it can
         be read and written, but not signed. ``patience``: seconds to wait for another process to finish writing.
@@ -106,6 +111,10 @@ class Ledger:
         self._database.close()
 
     # --- reading ---
+
+    def reading(self) -> contextlib.AbstractContextManager[sa.Connection]:
+        """One state of the whole database, for rooms of the ledger that read its rows. Raises StoreError."""
+        return self._database.reading()
 
     def size(self) -> int:
         """How many entries there are; they are numbered from 0."""
@@ -186,6 +195,10 @@ class Ledger:
 
     # --- writing ---
 
+    def write_only_while_leading(self) -> None:
+        """From here on everything that this process appends or signs is dropped, by Fenced, when it does not lead."""
+        self._fence = self.leadership.fence
+
     @contextlib.contextmanager
     def write(self) -> Iterator[Batch]:
         """One transaction: everything in it is kept, on disk, when the block ends; nothing of it when it raises.
@@ -195,6 +208,7 @@ class Ledger:
         with self._writer:
             try:
                 with self._database.writing() as connection:
+                    self._fence(connection)
                     batch = Batch(connection, self.origin, self._signer, self._deltas)
                     yield batch
                     batch.finish()
@@ -237,6 +251,7 @@ class Ledger:
                 root = merkle.root(size, node)
             note = seal(signer, TreeHead(self.origin, size, root), before)
             with self._writer, self._database.writing() as connection:
+                self._fence(connection)
                 newest = _checkpoints(connection, newest=True)
                 if newest and newest[0].size >= size:
                     return newest[0]  # another process has signed meanwhile
@@ -457,6 +472,10 @@ class Batch:
     @contextlib.contextmanager
     def _same(self) -> Iterator[sa.Connection]:
         yield self._connection
+
+
+def _no_fence(connection: sa.Connection) -> None:
+    """A command that a person runs needs no lead: it appends in line with everybody."""
 
 
 _INSERT = sa.insert(entry)

@@ -96,6 +96,17 @@ expired = _table(
 
 LOG = (head, entry, tile, edge, blob, checkpoint, expired)
 
+# --- of the moment: who collects ---
+
+lease = _table(
+    "lease",  # one row, where several processes stand by
+    _key(),
+    _text("holder"),  # host, process and a number of its own
+    _whole("epoch"),  # raised whenever another takes over; appends compare it
+    _whole("until"),  # by the database's clock
+    CheckConstraint("id = 1", name="lease_is_one_row"),
+)
+
 # --- derived: the words ---
 
 

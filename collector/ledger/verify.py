@@ -2,22 +2,29 @@
 """Proves an evidence package on any machine: one file, Python 3.9 or newer, nothing to install, no network.
 
     python3 verify.py [PACKAGE] [--trust DIR] [--json] [--run-packaged-checks]
+    python3 verify.py [PACKAGE] --sample CONTROL --seed S [--n N]
 
 PACKAGE is a folder or a .zip; without it, the folder that this file stands in. DIR is your own folder, not one that
-came with the package: `log.vkey` holds the key of the ledger as it was told to you by another way, one a line; `*.note`
-are checkpoints that you were given earlier. Exit code 0: what can be proved holds. 4: something does not, and the first
-thing that does not is named first. 2: the question cannot be asked like this.
+came with the package, for nothing in a package vouches for itself. It holds what you were given by another way, as far
+as you were: `log.vkey` and `witness.vkey` (keys of the ledger and of its witnesses, one a line), `tsa.pem` (root
+certificates of time stamping authorities; their stamps are verified with the `openssl` command), and `*.note`, also in
+folders below (checkpoints that were handed to you earlier, or that you fetched from a write-once store).
+Exit code 0: what can be proved holds. 4: something does not, and the first thing that does not is named first.
+2: the question cannot be asked like this.
 
-What is done, in this order, so that nothing is believed before it is proved:
+What is done, in this order, each step resting on those before it:
 
-    1 the manifest is exactly what was signed        5 entries: bytes, order, times, roots at each checkpoint
-    2 SHA256SUMS is what the manifest says           6 each run: counts, call log, answers, observations
-    3 every file is what SHA256SUMS says, no more,   7 plan: every slot due in the window has an outcome
-      no fewer                                       8 tables say what the ledger says
-    4 checkpoints: notes and signatures              9 verdicts again from the kept answers (needs the collector)
+    1 the manifest is exactly what was signed        7 anchors: tokens, times, what each of them proves to you
+    2 SHA256SUMS is what the manifest says           8 payloads that are missing were dropped after their term
+    3 every file is what SHA256SUMS says, no more,   9 plan: every slot due in the window has an outcome
+      no fewer                                      10 tables say what the ledger says
+    4 entries from before the range: proofs         11 controls and checks are those of the configuration
+    5 entries: bytes, order, times, runs, and the   12 verdicts again from the kept answers (needs the collector)
+      root at each checkpoint
+    6 keys: who signed which checkpoint
 
 It shares no code with the collector that wrote the package. docs/reference/package.md and ledger.md of the collector
-describe the formats.
+describe the formats, docs/decisions/0006 the rules of anchors, keys and levels.
 """
 
 # ruff: noqa: E402  (before anything is imported, the folder that this file lies in must not be looked into)
@@ -34,19 +41,26 @@ import argparse
 import base64
 import csv
 import hashlib
+import heapq
 import importlib
 import importlib.util
 import io
 import json
+import math
 import os
 import re
+import shutil
 import stat
+import subprocess
+import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -56,22 +70,40 @@ FINE, USAGE, BROKEN = 0, 2, 4
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "urn:evidence-collector:package:v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
+KEY_STATEMENT = "evidence-collector/key/v1"
+PROOF = "c2sp.org/tlog-proof@v1"
 UNSUMMED = frozenset(("SHA256SUMS", "manifest.dsse.json"))  # one is signed, the other is the signature
+
 TOLERANCE_SECONDS = 300  # by which clocks may differ, and entries stand out of order
+LATE_SECONDS = 7_200  # after which an entry that is first stamped could have been written afterwards
+PAUSE_SECONDS = 2_700  # what a silence adds at most to the time for which the collector ran
 RUN_SECONDS_MAX = 86_400 + TOLERANCE_SECONDS  # the longest run that a configuration allows
+
 ENTRY_BYTES_MAX = 65_535
 MANIFEST_BYTES_MAX = 4 << 20
+NOTE_BYTES_MAX = 1_000_000
+TOKEN_BYTES_MAX = 1 << 20
 FILE_BYTES_MAX = 1 << 30  # of a file that is read in one piece
-FAILURES_TOLD = 20
+PACKAGE_BYTES_MAX = 1 << 40  # of all files, unpacked
+PACKAGE_FILES_MAX = 20_000_000
+UNPACKED_RATIO_MAX = 500  # of a file above a megabyte in a zip: what a collector writes packs to a hundredth at best
+OPENSSL_SECONDS_MAX = 60
+TOLD_MAX = 20  # of each kind of thing, in the text for people
+HELD_SUBJECTS_MAX = 300_000  # of observations that are kept because the next run may say the same
+
+UTC = timezone.utc  # noqa: UP017  Python 3.9 knows no datetime.UTC
 Slot = tuple[str, Any, Any]  # outcome, run, seq of a gap entry
 STATES = ("satisfied", "not-satisfied", "not-applicable", "undetermined")
 STATE_SET = frozenset(STATES)
 OUTCOMES = ("observed", "late", "partial", "gap", "missed")
+RUN_BY_A_SPREADSHEET = ("=", "+", "-", "@", "\t", "\r")
 
 PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 SUM_LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+WHOLE = re.compile(r"-?[0-9]+")
+DURATION = re.compile(r"([1-9][0-9]{0,8})([smhd])")
 
 
 class BrokenError(Exception):
@@ -86,14 +118,40 @@ class UsageError(Exception):
     """The question cannot be asked like this."""
 
 
-# --- Ed25519 (RFC 8032), verification only: no secret is handled, so time does not matter ---
+# --- two curves, verification only: no secret is handled, so time does not matter ---
+
+Point = tuple[int, ...]
+
+
+class Multiples:
+    """All ``digit * 16**place * point``, so that a multiple of the point costs 64 additions."""
+
+    def __init__(self, point: Point, add: Callable[[Any, Any], Any], neutral: Point) -> None:
+        self.add, self.neutral = add, neutral
+        self.rows: list[list[Point]] = []
+        for _ in range(64):
+            row = [neutral]
+            for _ in range(15):
+                row.append(add(row[-1], point))
+            self.rows.append(row)
+            point = add(row[-1], point)
+
+    def times(self, number: int) -> Point:
+        found, add = self.neutral, self.add
+        for row in self.rows:
+            if number & 15:
+                found = add(found, row[number & 15])
+            number >>= 4
+        return found
+
+
+# Ed25519 (RFC 8032)
 
 P = 2**255 - 19
 ORDER = 2**252 + 27742317777372353535851937790883648493
 CURVE_D = -121665 * pow(121666, -1, P) % P
 ROOT_OF_MINUS_ONE = pow(2, (P - 1) // 4, P)
-Point = tuple[int, int, int, int]  # extended coordinates: x = X/Z, y = Y/Z, xy = T/Z
-NEUTRAL: Point = (0, 1, 1, 0)
+NEUTRAL: Point = (0, 1, 1, 0)  # extended coordinates: x = X/Z, y = Y/Z, xy = T/Z
 
 
 def point_from(data: bytes) -> Point | None:
@@ -126,27 +184,6 @@ def add(p: Point, q: Point) -> Point:
     return e * f % P, g * h % P, f * g % P, e * h % P
 
 
-class Multiples:
-    """All ``digit * 16**place * point``, so that a multiple of the point costs 64 additions."""
-
-    def __init__(self, point: Point) -> None:
-        self.rows: list[list[Point]] = []
-        for _ in range(64):
-            row = [NEUTRAL]
-            for _ in range(15):
-                row.append(add(row[-1], point))
-            self.rows.append(row)
-            point = add(row[-1], point)
-
-    def times(self, number: int) -> Point:
-        found = NEUTRAL
-        for row in self.rows:
-            if number & 15:
-                found = add(found, row[number & 15])
-            number >>= 4
-        return found
-
-
 GENERATOR_Y = 4 * pow(5, -1, P) % P
 GENERATOR = point_from(GENERATOR_Y.to_bytes(32, "little"))
 
@@ -162,9 +199,9 @@ class Ed25519Key:
             raise ValueError("not an Ed25519 key")
         if Ed25519Key.generator is None:
             assert GENERATOR is not None
-            Ed25519Key.generator = Multiples(GENERATOR)
+            Ed25519Key.generator = Multiples(GENERATOR, add, NEUTRAL)
         self.public = public
-        self.minus = Multiples((P - point[0], point[1], 1, P - point[3]))
+        self.minus = Multiples((P - point[0], point[1], 1, P - point[3]), add, NEUTRAL)
 
     def verify(self, message: bytes, signature: bytes) -> bool:
         if len(signature) != 64:
@@ -177,7 +214,129 @@ class Ed25519Key:
         return bytes_of(add(Ed25519Key.generator.times(s), self.minus.times(h))) == signature[:32]
 
 
-# --- keys and notes as C2SP has them (c2sp.org/signed-note, c2sp.org/tlog-checkpoint) ---
+# ECDSA over P-256 with SHA-256 (FIPS 186-5), for keys that live in a service without Ed25519
+
+P256 = 2**256 - 2**224 + 2**192 + 2**96 - 1
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+P256_B = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
+P256_GENERATOR: Point = (
+    0x6B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0F4A13945D898C296,
+    0x4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5,
+    1,
+)
+P256_NEUTRAL: Point = (0, 1, 0)  # homogeneous coordinates: x = X/Z, y = Y/Z
+# SubjectPublicKeyInfo in DER up to the 64 bytes of an uncompressed point (RFC 5480)
+P256_HEAD = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
+
+
+def add_p256(p: Point, q: Point) -> Point:
+    """Complete: also right for equal, opposite and neutral points (Renes, Costello, Batina 2015, algorithm 4)."""
+    xx, yy, zz = p[0] * q[0] % P256, p[1] * q[1] % P256, p[2] * q[2] % P256
+    xy = ((p[0] + p[1]) * (q[0] + q[1]) - xx - yy) % P256
+    yz = ((p[1] + p[2]) * (q[1] + q[2]) - yy - zz) % P256
+    xz = ((p[0] + p[2]) * (q[0] + q[2]) - xx - zz) % P256
+    low = 3 * (xz - P256_B * zz)
+    minus, plus = (yy - low) % P256, (yy + low) % P256
+    much = 3 * (P256_B * xz - 3 * zz - xx) % P256
+    three = 3 * (xx - zz) % P256
+    return (plus * xy - yz * much) % P256, (plus * minus + three * much) % P256, (minus * yz + xy * three) % P256
+
+
+class P256Key:
+    """A public key. Raises ValueError when the bytes are no key."""
+
+    generator: Multiples | None = None
+
+    def __init__(self, spki: bytes) -> None:
+        if len(spki) != len(P256_HEAD) + 64 or not spki.startswith(P256_HEAD):
+            raise ValueError("not a P-256 key")
+        x, y = int.from_bytes(spki[-64:-32], "big"), int.from_bytes(spki[-32:], "big")
+        if x >= P256 or y >= P256 or (y * y - x * x * x + 3 * x - P256_B) % P256:
+            raise ValueError("not a P-256 key: no point of the curve")
+        if P256Key.generator is None:
+            P256Key.generator = Multiples(P256_GENERATOR, add_p256, P256_NEUTRAL)
+        self.point = Multiples((x, y, 1), add_p256, P256_NEUTRAL)
+
+    def verify(self, message: bytes, signature: bytes) -> bool:
+        """``signature`` is r and s as two integers in DER."""
+        try:
+            ((_, both),) = der(signature, 0x30)
+            (_, r_bytes), (_, s_bytes) = der(both, 0x02, 0x02)
+        except ValueError:
+            return False
+        r, s = int.from_bytes(r_bytes, "big", signed=True), int.from_bytes(s_bytes, "big", signed=True)
+        if not (0 < r < P256_ORDER and 0 < s < P256_ORDER):
+            return False
+        inverse = pow(s, -1, P256_ORDER)
+        digest = int.from_bytes(hashlib.sha256(message).digest(), "big")
+        assert P256Key.generator is not None
+        mine = P256Key.generator.times(digest * inverse % P256_ORDER)
+        x, _, z = add_p256(mine, self.point.times(r * inverse % P256_ORDER))
+        return z != 0 and x * pow(z, -1, P256) % P256 % P256_ORDER == r
+
+
+# --- DER, as far as signatures and time stamps need it (X.690) ---
+
+
+def der(data: bytes, *wanted: int) -> list[tuple[int, bytes]]:
+    """The values that stand one after the other in ``data``: tag and content of each.
+
+    With ``wanted``, exactly values of these tags. Raises ValueError for anything that is not DER.
+    """
+    found: list[tuple[int, bytes]] = []
+    at = 0
+    while at < len(data):
+        if at + 2 > len(data) or data[at] & 31 == 31:
+            raise ValueError("not DER")
+        tag, length = data[at], data[at + 1]
+        at += 2
+        if length > 127:
+            count = length & 127
+            length = int.from_bytes(data[at : at + count], "big")
+            if not 1 <= count <= 4 or length < 128 or length >> 8 * (count - 1) == 0:
+                raise ValueError("not DER: a length that is not written as it must be")
+            at += count
+        content = data[at : at + length]
+        if len(content) != length:
+            raise ValueError("not DER: it is cut off")
+        if tag == 0x02 and (
+            not content or (len(content) > 1 and content[0] in (0, 255) and not (content[0] ^ content[1]) & 128)
+        ):
+            raise ValueError("not DER: an integer that is not written as it must be")
+        found.append((tag, content))
+        at += length
+    if wanted and [tag for tag, _ in found] != list(wanted):
+        raise ValueError("not DER as it is expected here")
+    return found
+
+
+def der_within(data: bytes, *places: int) -> bytes:
+    """The content of the value at ``places``: the place in ``data``, then within that value, and so on."""
+    for place in places:
+        data = der(data)[place][1]
+    return data
+
+
+# --- keys and notes as C2SP has them (c2sp.org/signed-note, tlog-checkpoint, tlog-cosignature) ---
+
+
+class Plain:
+    """What costs time, done with the standard library. `collector verify` hands in something faster that does the
+    same; nothing else of this program changes."""
+
+    ed25519: Callable[[bytes], Any] = Ed25519Key
+    p256: Callable[[bytes], Any] = P256Key
+
+    decode = staticmethod(json.JSONDecoder().raw_decode)
+
+    @classmethod
+    def loads(cls, data: bytes) -> Any:
+        """The one JSON value that ``data`` is, perhaps with a line's end after it. Raises ValueError."""
+        text = data.decode()
+        value, end = cls.decode(text)
+        if len(text) - end > text.endswith("\n"):
+            raise ValueError(f"more follows after {end} characters")
+        return value
 
 
 def unbase64(text: str) -> bytes:
@@ -188,47 +347,130 @@ def unbase64(text: str) -> bytes:
     return data
 
 
-class LogKey:
-    """A ledger's public key, written ``name+id+key``. Raises ValueError when it is not written so."""
+class Key:
+    """A public key, written ``name+id+key``. Raises ValueError when it is not written so, or is not of ``kinds``.
 
-    def __init__(self, text: str) -> None:
-        name, id, encoded = text.split("+", 2)
+    1 is an Ed25519 key, 2 an ECDSA key over P-256, 4 the Ed25519 key of a witness.
+    """
+
+    def __init__(self, text: str, fast: Any, kinds: Sequence[int] = (1, 2)) -> None:
+        self.name, id, encoded = text.split("+", 2)
         raw = unbase64(encoded)
-        if raw[:1] != b"\x01" or len(raw) != 33:
-            raise ValueError("not an Ed25519 key")
-        self.text = text
-        self.name = name
-        self.id = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
+        if not raw or raw[0] not in kinds:
+            raise ValueError("not a key of the kind that belongs here")
+        self.text, self.kind = text, raw[0]
+        named = raw[1:] if self.kind == 2 else self.name.encode() + b"\n" + raw
+        self.id = hashlib.sha256(named).digest()[:4]
         if self.id.hex() != id:
             raise ValueError("the key does not fit its id: it was mistyped")
-        self.key = Ed25519Key(raw[1:])
+        self.key = fast.p256(raw[1:]) if self.kind == 2 else fast.ed25519(raw[1:])
+
+    def verify(self, message: bytes, signature: bytes) -> bool:
+        return bool(self.key.verify(message, signature))
 
 
-def read_note(note: str, key: LogKey) -> tuple[int, bytes]:
-    """Size and root that a checkpoint signed by ``key`` states. Raises ValueError with words that follow its name."""
-    text, blank, tail = note.rpartition("\n\n")
-    text += "\n"
-    lines = text.split("\n")
-    if not blank or not tail.endswith("\n") or len(lines) < 4:
-        raise ValueError("is not a signed checkpoint")
-    if lines[0] != key.name:
-        raise ValueError(f"is of the ledger {lines[0]}, not {key.name}")
-    signed = False
-    for line in tail[:-1].split("\n"):
-        if not line.startswith("\u2014 "):
-            raise ValueError("has a line under it that is no signature")
-        name, _, encoded = line[2:].partition(" ")
-        signature = unbase64(encoded)
-        if (name, signature[:4]) == (key.name, key.id):
-            if not key.key.verify(text.encode(), signature[4:]):
-                raise ValueError(f"is not what {key.name} signed")
-            signed = True
-    if not signed:
-        raise ValueError(f"is not signed by {key.text}")
-    root = unbase64(lines[2])
-    if str(int(lines[1])) != lines[1] or int(lines[1]) < 0 or len(root) != 32:
-        raise ValueError("states no size and root")
-    return int(lines[1]), root
+class Note:
+    """A signed checkpoint, taken apart and not yet believed. Raises ValueError with words that follow its name."""
+
+    def __init__(self, data: bytes) -> None:
+        note = data.decode()
+        text, blank, tail = note.rpartition("\n\n")
+        self.text = text + "\n"
+        lines = self.text.split("\n")
+        if not blank or not tail.endswith("\n") or len(lines) < 4 or any(c < " " and c != "\n" for c in note):
+            raise ValueError("is not a signed checkpoint")
+        self.origin, size, root = lines[:3]
+        self.size, self.root = int(size), unbase64(root)
+        if str(self.size) != size or self.size < 0 or len(self.root) != 32:
+            raise ValueError("states no size and root")
+        self.signatures: list[tuple[str, bytes, bytes]] = []  # name, id, signature
+        for line in tail[:-1].split("\n"):
+            if not line.startswith("\u2014 "):
+                raise ValueError("has a line under it that is no signature")
+            name, _, encoded = line[2:].partition(" ")
+            signature = unbase64(encoded)
+            self.signatures.append((name, signature[:4], signature[4:]))
+
+    def doubt(self, key: Key) -> str:
+        """Why it is not signed by the holder of ``key``, in words that follow its name; "" when it is."""
+        if self.origin != key.name:
+            return f"is of the ledger {self.origin}, not {key.name}"
+        signed = [signature for name, id, signature in self.signatures if (name, id) == (key.name, key.id)]
+        if not signed:
+            return f"is not signed by {key.text}"
+        if not all(key.verify(self.text.encode(), signature) for signature in signed):
+            return f"is not what {key.name} signed"
+        return ""
+
+    def cosigned(self, witness: Key) -> int | None:
+        """When a witness says that it saw it, as unix time; None when it does not say so. Raises ValueError."""
+        for name, id, signature in self.signatures:
+            if (name, id) == (witness.name, witness.id):
+                moment = int.from_bytes(signature[:8], "big")
+                if not witness.verify(f"cosignature/v1\ntime {moment}\n{self.text}".encode(), signature[8:]):
+                    raise ValueError(f"is not what {witness.name} cosigned")
+                return moment
+        return None
+
+
+# --- time stamps (RFC 3161) ---
+
+DIGESTS = {
+    bytes.fromhex("608648016503040201"): "sha256",
+    bytes.fromhex("608648016503040202"): "sha384",
+    bytes.fromhex("608648016503040203"): "sha512",
+}
+SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
+TIME_STAMP_INFO = bytes.fromhex("2a864886f70d0109100104")
+GENERALIZED_TIME = re.compile(rb"(\d{14})(\.\d{0,8}[1-9])?Z")
+
+
+class TimeStamp:
+    """What a time stamp says, read and not yet believed: over which digest, and when. Raises ValueError."""
+
+    def __init__(self, data: bytes) -> None:
+        ((_, answer),) = der(data, 0x30)
+        (_, status), (_, token) = der(answer, 0x30, 0x30)
+        if der(status)[0] not in ((2, b"\0"), (2, b"\1")):
+            raise ValueError("the authority granted nothing")
+        if der_within(token, 0) != SIGNED_DATA or der_within(token, 1, 0, 2, 0) != TIME_STAMP_INFO:
+            raise ValueError("it signs something else than a time stamp")
+        _, _, (_, imprint), _, (tag, moment) = der(der_within(token, 1, 0, 2, 1, 0, 0))[:5]
+        algorithm, digest = der_within(imprint, 0, 0), der_within(imprint, 1)
+        found = GENERALIZED_TIME.fullmatch(moment)
+        if algorithm not in DIGESTS or tag != 0x18 or found is None:
+            raise ValueError("its digest or its time is of no known kind")
+        whole = datetime.strptime(found[1].decode(), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        self.time = whole.timestamp() + float(b"0" + (found[2] or b""))
+        self.algorithm, self.digest = DIGESTS[algorithm], digest
+
+    def fits(self, data: bytes) -> bool:
+        return hashlib.new(self.algorithm, data).digest() == self.digest
+
+
+def openssl_says(openssl: str, token: bytes, stamp: TimeStamp, roots: Path) -> str:
+    """ "" when `openssl ts -verify` proves that a stamp was signed under ``roots`` at the time that it states; why not.
+
+    Raises ValueError when the signature is false whoever made it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "token.tsr"
+        path.write_bytes(token)
+        command = [openssl, "ts", "-verify", "-digest", stamp.digest.hex(), "-in", str(path)]
+        command += ["-CAfile", str(roots), "-attime", str(int(stamp.time))]
+        try:
+            done = subprocess.run(  # noqa: S603  the reader's own openssl, no shell, no word out of the package
+                command, capture_output=True, text=True, timeout=OPENSSL_SECONDS_MAX, check=False
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            return f"the openssl command failed: {error}"
+    said = done.stdout + done.stderr
+    if done.returncode == 0 and "Verification: OK" in said:
+        return ""
+    if "signature failure" in said or "digest failure" in said or "imprint mismatch" in said:
+        raise ValueError("its signature does not fit what it says")
+    why = re.search(r"[Vv]erify error:(.*)", said) or re.search(r"error:[0-9A-F]+:[^:]*:[^:]*:([^:\n]*)", said)
+    return why[1].strip() if why else "this openssl command cannot verify time stamps"
 
 
 # --- the files of a package ---
@@ -240,15 +482,18 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.names: list[str] = []
+        size = 0
         for folder, folders, files in os.walk(root):
             for name in folders + files:
                 path = Path(folder) / name
-                mode = path.lstat().st_mode
+                found = path.lstat()
                 place = path.relative_to(root).as_posix()
-                if stat.S_ISREG(mode):
+                if stat.S_ISREG(found.st_mode):
                     self.names.append(place)
-                elif not stat.S_ISDIR(mode):
+                    size += found.st_size
+                elif not stat.S_ISDIR(found.st_mode):
                     raise BrokenError((place, "is a link or a device; a package holds plain files"))
+            refuse_flood(str(root), len(self.names), size)
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
@@ -257,16 +502,17 @@ class Folder:
 
 
 class Zip:
-    """A package in a .zip, read in place. What unpackers disagree about is refused."""
+    """A package in a .zip, read in place. What unpackers disagree about is refused, and what would flood a disk."""
 
     def __init__(self, path: Path) -> None:
         try:
             self.archive = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError) as error:
             raise BrokenError((str(path), f"is not a zip file that can be read: {error}")) from error
-        self.names = []
+        self.names: list[str] = []
         folded: set[str] = set()
-        for info in self.archive.infolist():
+        end = size = 0
+        for info in sorted(self.archive.infolist(), key=lambda info: info.header_offset):
             name = info.orig_filename  # as written: zipfile changes backslashes and cuts at a zero byte
             if not PATH.fullmatch(name):
                 raise BrokenError((repr(name), "is a path that a package never holds; do not unpack this file"))
@@ -277,8 +523,15 @@ class Zip:
                 raise BrokenError((name, "is a link or a device; a package holds plain files"))
             if info.flag_bits & 1:
                 raise BrokenError((name, "is encrypted; a package never is"))
+            if info.header_offset < end or (not self.names and info.header_offset):
+                raise BrokenError((name, "shares its bytes with what stands before it; a package's files do not"))
+            if info.file_size > 1 << 20 and info.file_size > UNPACKED_RATIO_MAX * info.compress_size:
+                what = f"would unpack {info.compress_size:,} bytes to {info.file_size:,}: do not unpack this file"
+                raise BrokenError((name, what))
+            end, size = info.header_offset + info.compress_size, size + info.file_size
             folded.add(name.casefold())
             self.names.append(name)
+        refuse_flood(str(path), len(self.names), size)
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
@@ -288,6 +541,11 @@ class Zip:
                 yield buffered(file, 1 << 20)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise BrokenError((name, f"cannot be read out of the zip file: {error}")) from error
+
+
+def refuse_flood(name: str, files: int, size: int) -> None:
+    if files > PACKAGE_FILES_MAX or size > PACKAGE_BYTES_MAX:
+        raise BrokenError((name, f"holds {files:,} files of {size:,} bytes: more than a package ever does"))
 
 
 class Files:
@@ -324,6 +582,10 @@ class Files:
             raise BrokenError((name, "is missing"))
         return self.read(name)
 
+    def below(self, folder: str) -> list[str]:
+        """The listed files of a folder, in order."""
+        return sorted(name for name in self.sums if name.startswith(folder))
+
     def digest(self, name: str) -> str:
         found = hashlib.sha256()
         with self.source.open(name) as file:
@@ -336,7 +598,7 @@ def object_path(digest: str) -> str:
     return f"objects/{digest[:2]}/{digest[2:]}"
 
 
-# --- time ---
+# --- time, and the one way in which things are written ---
 
 
 def seconds(stamp: str) -> float:
@@ -344,8 +606,30 @@ def seconds(stamp: str) -> float:
     return datetime.fromisoformat(stamp[:-1] + "+00:00").timestamp()  # noqa: FURB162  Python 3.9 knows no Z
 
 
-def stamp_of(unix: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime(unix))
+def stamp_of(unix: float) -> str:
+    """The other way; microseconds are rounded."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=unix)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def whole_seconds(stamp: str) -> int:
+    """Unix time, rounded up."""
+    return -int(-seconds(stamp) // 1)
+
+
+def span_of(seconds: float) -> str:
+    """A stretch of time in words: "3 d 4 h", "40 min"."""
+    minutes = int(seconds // 60)
+    parts = ((minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min"))
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "less than a minute"
+
+
+def duration(text: str) -> int:
+    """Seconds of "15m", "1h", "1d" as a configuration writes them."""
+    found = DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no duration")
+    return int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
 
 
 def canonical(value: Any) -> bytes:
@@ -353,43 +637,50 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
+def neutral(text: str) -> str:
+    """A text as the tables write it: no spreadsheet takes it for a formula."""
+    return f"'{text}" if text.startswith(RUN_BY_A_SPREADSHEET) else text
+
+
 # --- what the reader holds ---
 
 
 class Trust:
-    """What you hold yourself: the ledger's key, and checkpoints that you were given earlier. Raises UsageError."""
+    """What you hold yourself. Without ``folder``: nothing. Raises UsageError."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None, package: Path, fast: Any) -> None:
+        self.given = folder is not None
+        self.keys: list[Key] = []
+        self.witnesses: list[Key] = []
+        self.roots: Path | None = None
+        self.texts: list[tuple[str, bytes]] = []
+        if folder is None:
+            return
         if not folder.is_dir():
             raise UsageError(f"--trust {folder}: there is no such folder")
-        self.keys: list[LogKey] = []
-        path = folder / "log.vkey"
-        if path.is_file():
-            for line in path.read_text("utf-8").split("\n"):
-                if line.strip() and not line.startswith("#"):
-                    try:
-                        self.keys.append(LogKey(line.strip()))
-                    except ValueError as error:
-                        raise UsageError(f"{path}: {line.strip()!r} is no key: {error}") from error
-        self.texts = [(found, found.read_text("utf-8")) for found in sorted(folder.glob("*.note"))]
-        self.notes: list[tuple[Path, int, bytes]] = []
-        if not self.keys and not self.texts:
-            raise UsageError(f"--trust {folder}: it holds neither log.vkey nor a checkpoint (*.note)")
+        if package.resolve() in (folder.resolve(), *folder.resolve().parents):
+            raise UsageError(f"--trust {folder}: it lies in the package; what came with it vouches for nothing")
+        self.keys = self._keys(folder / "log.vkey", (1, 2), fast)
+        self.witnesses = self._keys(folder / "witness.vkey", (4,), fast)
+        if (folder / "tsa.pem").is_file():
+            self.roots = folder / "tsa.pem"
+        for path in sorted(folder.rglob("*.note")):
+            if path.is_file() and path.stat().st_size <= NOTE_BYTES_MAX:
+                self.texts.append((path.relative_to(folder).as_posix(), path.read_bytes()))
+        if not (self.keys or self.witnesses or self.roots or self.texts):
+            raise UsageError(
+                f"--trust {folder}: it holds neither log.vkey nor a checkpoint (*.note), nor witness.vkey, nor tsa.pem"
+            )
 
-    def believe(self, key: LogKey, first: int, last: int) -> list[str]:
-        """Takes the checkpoints that this package can be held against; says which cannot be, and why."""
-        told: list[str] = []
-        for path, text in self.texts:
-            try:
-                size, root = read_note(text, key)
-            except ValueError as error:
-                raise BrokenError((str(path), f"the checkpoint that you hold {error}")) from error
-            if first <= size <= last:
-                self.notes.append((path, size, root))
-            else:
-                where = "older than this package's range" if size < first else "newer than this package"
-                told.append(f"your checkpoint {path.name} over {size} entries is {where}: it could not be compared")
-        return told
+    def _keys(self, path: Path, kinds: Sequence[int], fast: Any) -> list[Key]:
+        found: list[Key] = []
+        for line in path.read_text("utf-8").split("\n") if path.is_file() else ():
+            if line.strip() and not line.startswith("#"):
+                try:
+                    found.append(Key(line.strip(), fast, kinds))
+                except ValueError as error:
+                    raise UsageError(f"{path}: {line.strip()!r} is no key: {error}") from error
+        return found
 
 
 # --- what one run rests on ---
@@ -398,12 +689,13 @@ class Trust:
 class Calls:
     """A call log, taken apart once: which questions it holds, and which listings in it were not read to their end."""
 
-    def __init__(self, name: str, data: bytes, files: Files) -> None:
+    def __init__(self, name: str, log: Any, files: Files) -> None:
         self.ids: set[str] = set()
+        self.gone: list[tuple[str, str]] = []  # digests of answers that are not in the package, and to what
         self.unfinished: dict[str, str] = {}  # id of a question: its operation
         self.skew_s = 0.0
         listings: dict[bytes, list[tuple[int, str, bool, str]]] = {}
-        for number, call in enumerate(json.loads(data)):
+        for number, call in enumerate(log):
             where = f"{name} call {number}"
             listing = [call["cloud"], call["endpoint"], call["operation"], call["params"]]
             id = hashlib.sha256(canonical([*listing, call["page"]])).hexdigest()[:16]
@@ -411,7 +703,7 @@ class Calls:
                 raise BrokenError((where, f"{call['operation']} page {call['page']} stands there twice"))
             self.ids.add(id)
             if call["body"] and not files.has_object(call["body"]):
-                raise BrokenError((object_path(call["body"]), f"is missing: the answer to {call['operation']}"))
+                self.gone.append((call["body"], call["operation"]))
             ended = call["last"] or bool(call.get("failure"))
             listings.setdefault(canonical(listing), []).append((call["page"], id, ended, call["operation"]))
             self._compare_clocks(where, call)
@@ -435,14 +727,13 @@ class Calls:
             raise BrokenError(
                 (where, f"says it was made at {call['started']}; the provider's clock said {call['date']}")
             )
-        self.skew_s = skew
+        self.skew_s = max(self.skew_s, skew, key=abs)
 
 
 class Observed:
     """An observations blob, taken apart once."""
 
-    def __init__(self, data: bytes) -> None:
-        found = json.loads(data)
+    def __init__(self, found: Any) -> None:
         ids = found["exchanges"]
         names = [item["subject"] for item in found["subjects"]]
         if names != sorted(set(names)):
@@ -463,36 +754,188 @@ class Observed:
         self.every = frozenset(ids[place] for place in every)
 
 
+class Ran:
+    """What later steps need to know of a run of the window."""
+
+    __slots__ = ("check", "observations", "population", "reason", "scope", "slot", "started", "states", "subjects")
+
+    def __init__(self, entry: Any, states: tuple[int, ...] | None, share: Callable[[str], str]) -> None:
+        self.check, self.scope = share(entry["check"]), share(entry["scope"])
+        self.slot: str | None = entry["slot"] and share(entry["slot"])
+        self.started: str = entry["started"]
+        self.population: int | None = entry["population"]
+        self.states = states  # in the order of STATES, None without population
+        self.subjects, self.observations = share(entry["subjects"]), share(entry["observations"])
+        self.reason: str = entry["reason"]
+
+
+# --- time and anchors ---
+
+
+class Anchor:
+    """An ``anchor`` entry that says that a checkpoint was taken outside, and what its token proves to this reader."""
+
+    def __init__(self, entry: Any) -> None:
+        self.seq, self.size, self.type, self.id = entry["seq"], entry["size"], entry["type"], entry["anchor"]
+        self.note, self.root, self.token = entry["note"], entry["root"], entry["token"]
+        self.time: float | None = seconds(entry["time"]) if entry["time"] else None
+        self.proved = False
+        self.why_not = ""
+
+
+class Clock:
+    """When things were written, as the ledger says, while its entries pass by; and for how long without an anchor.
+
+    ``marks`` cut the range into short stretches: (first entry, its time). ``ran`` counts the seconds for which the
+    collector ran since it last went to a place outside. A silence counts for little, since it may have been down.
+    """
+
+    def __init__(self) -> None:
+        self.marks: list[tuple[int, str]] = []
+        self.pauses: list[tuple[int, str, str]] = []  # the entry after it, from when, to when
+        self.newest_at: dict[int, str] = {}  # by size of a checkpoint: the newest time before it
+        self.anchors: list[Anchor] = []
+        self.failed: list[tuple[int, str]] = []  # entry, why
+        self.floor = ""  # no entry may be dated before this any more
+        self.configured: bool | None = None  # whether places outside are; None: nobody said so yet
+        self.every = 3600  # seconds from one checkpoint to the next, as configured
+        self.ran = 0.0
+        self.before = ""
+
+    def pass_by(self, seq: int, newest: str, at: str) -> str:
+        """An entry that begins a stretch, after one that was written at ``newest``. Returns when the next begins."""
+        if not STAMP.fullmatch(at):
+            raise ValueError(f"{at!r} is no time")
+        now = seconds(at)
+        if newest:
+            last = seconds(newest)
+            self.ran += last - seconds(self.before)
+            if now - last >= PAUSE_SECONDS:
+                self.pauses.append((seq, newest, at))
+            self.ran = 0 if now - last >= LATE_SECONDS else self.ran + min(now - last, PAUSE_SECONDS)
+            allowed = max(LATE_SECONDS, self.every + 3600)
+            if self.configured and self.ran > allowed:
+                what = (
+                    f"was written when the collector had run for {span_of(self.ran)} without going to any of the "
+                    "places outside that are configured: this was written afterwards"
+                )
+                raise BrokenError((f"ledger/entries.jsonl entry {seq}", what))
+        self.before = at
+        self.marks.append((seq, at))
+        return stamp_of(now + 600)
+
+    def take(self, entry: Any) -> None:
+        """An ``anchor`` entry."""
+        self.ran = 0.0
+        if self.configured is None:
+            self.configured = True
+        if entry["outcome"] == "failed":
+            self.failed.append((entry["seq"], f"{entry['anchor']}: {entry['reason']}"))
+            return
+        if entry["outcome"] != "anchored" or entry["size"] > entry["seq"]:
+            raise BrokenError((place_of(entry), f"holds {entry['size']} entries outside, more than stand before it"))
+        anchor = Anchor(entry)
+        if anchor.time is not None:
+            newest = self.newest_at.get(anchor.size, "")
+            if newest and seconds(newest) - anchor.time > TOLERANCE_SECONDS:
+                what = f"an entry before {anchor.size} is dated {newest}, but was already there at {entry['time']}"
+                raise BrokenError((place_of(entry), f"{what}: a clock was wrong, or times were made up"))
+            self.floor = max(self.floor, stamp_of(anchor.time - TOLERANCE_SECONDS))
+        self.anchors.append(anchor)
+
+    def use(self, places: bool, every: int) -> None:
+        """What the configuration in force says of places outside. Time begins to count when there are any."""
+        if places and not self.configured:
+            self.ran = 0.0
+        self.configured, self.every = places, every
+
+    def stamped(
+        self, since: str, until: str, proved: Callable[[Anchor], bool]
+    ) -> tuple[int, list[tuple[int, int, Anchor]], int]:
+        """The stretches that begin in ``[since, until)``, under the anchors that are ``proved``: how many there are;
+        those that were first stamped too late, (first mark, last mark, anchor); and how many were not stamped at all.
+        """
+        inside = 0
+        late: list[tuple[int, int, Anchor]] = []
+        place = 0
+        for anchor in self.anchors:
+            if anchor.time is None or not proved(anchor):
+                continue
+            while place < len(self.marks) and self.marks[place][0] < anchor.size:
+                at = self.marks[place][1]
+                if since <= at < until:
+                    inside += 1
+                    if anchor.time - seconds(at) > LATE_SECONDS:
+                        if late and late[-1][1] == place - 1 and late[-1][2] is anchor:
+                            late[-1] = (late[-1][0], place, anchor)
+                        else:
+                            late.append((place, place, anchor))
+                place += 1
+        never = sum(1 for _, at in self.marks[place:] if since <= at < until)
+        return inside + never, late, never
+
+    def why_late(self, first: int, last: int, anchor: Anchor) -> tuple[bool, str]:
+        """Why stretches were stamped late: whether because nothing was written meanwhile, and in words."""
+        seq = self.marks[first][0]
+        begin = bisect_right(self.failed, (seq, "\U0010ffff"))
+        if begin < len(self.failed) and self.failed[begin][0] < anchor.seq:
+            count = bisect_left(self.failed, (anchor.seq, "")) - begin
+            return False, f"{count:,} attempts failed meanwhile, first {self.failed[begin][1]}"
+        begin = bisect_right(self.pauses, (self.marks[last][0], "\U0010ffff", ""))
+        pauses = [p for p in self.pauses[begin:] if p[0] <= anchor.seq]
+        if pauses:
+            _, since, until = max(pauses, key=lambda p: seconds(p[2]) - seconds(p[1]))
+            return True, f"nothing was written from {since} to {until}"
+        return False, "no place outside was asked meanwhile, or none whose answer you can verify"
+
+
 # --- the proof ---
 
 
 class Proof:
     """One package under proof. Each step raises BrokenError at what does not hold."""
 
-    def __init__(self, files: Files, trust: Trust | None, progress: bool) -> None:
-        self.files = files
-        self.trust = trust
-        self.progress = progress
-        self.told = 0.0
+    def __init__(self, files: Files, trust: Trust, progress: bool, fast: Any = Plain) -> None:
+        self.files, self.trust, self.fast = files, trust, fast
+        self.progress, self.told = progress, 0.0
         self.proved: list[str] = []
         self.unproved: list[str] = []
         self.missed: list[dict[str, str]] = []
-        self.notes: dict[int, tuple[str, bytes]] = {}
-        self.key: LogKey
+        self.levels: list[dict[str, Any]] = []
+        # what the manifest says
+        self.key: Key
         self.predicate: dict[str, Any] = {}
+        self.subjects: list[Any] = []
+        self.first = self.last = 0
         self.since = self.until = ""
         self.checks: frozenset[str] = frozenset()
         self.scopes: tuple[str, ...] = ()
-        self.subjects: list[Any] = []
+        # what the ledger says
+        self.notes: dict[int, tuple[str, Note]] = {}
+        self.held: dict[int, list[tuple[str, Note]]] = {}  # checkpoints of the reader that can be compared, by size
+        self.roots: dict[int, bytes] = {}  # what the entries hash to at each of those
+        self.kept: dict[int, Any] = {}  # entries that something later rests on, by seq, also from before the range
+        self.clock = Clock()
         self.plans: dict[str, list[dict[str, Any]]] = {}
         self.gaps: dict[str, list[dict[str, Any]]] = {}
-        self.runs: dict[tuple[str, str], dict[str, list[Any]]] = {}
+        self.alerts: dict[int, dict[str, Any]] = {}
+        self.deliveries: dict[int, list[Any]] = {}
+        self.ran: dict[int, Ran] = {}  # the runs of the window, by seq, in the order of the ledger
+        self.answers: dict[tuple[str, str], dict[str, list[int]]] = {}  # by check and scope: slot, its runs
         self.slots: dict[tuple[str, str, str, str], Slot] = {}  # by account, check, scope and due time
-        self.kinds: dict[str, int] = {}
+        self.strays: dict[int, tuple[str, str, str]] = {}  # runs that began in the window for a slot outside of it
+        self.left_out: dict[str, int] = {}
+        # what is held for a while, or once for many
         self.calls: dict[str, Calls] = {}
         self.observed: dict[str, Observed] = {}
-        self.known: set[Any] = set()  # configurations and sources that are there
-        self.payloads = 0
+        self.fitting: set[tuple[str, str]] = set()  # call log and observations that were seen to fit
+        self.configs: dict[str, Any] = {}
+        self.used: set[str] = set()  # configurations that runs of the window rest on
+        self.judged: set[tuple[str, str, int, str]] = set()  # check, code, version and limits of such runs
+        self.covered: dict[tuple[str, str], bool] = {}
+        self.words: dict[Any, Any] = {}
+        self.absent: dict[str, tuple[str, str, str]] = {}  # payload: newest time of its use, its file, who rests on it
+        self.blind: set[int] = set()  # runs whose call log or answers were dropped
         self.skew_s = 0.0
 
     def run(self, run_packaged_checks: bool) -> None:
@@ -501,16 +944,25 @@ class Proof:
             (self.check_manifest, "manifest.dsse.json"),
             (self.check_sums, "SHA256SUMS"),
             (self.check_files, "SHA256SUMS"),
-            (self.check_notes, "manifest.dsse.json"),
+            (self.read_notes, "manifest.dsse.json"),
+            (self.check_proofs, "proofs"),
             (self.walk, "ledger/range.json"),
+            (self.check_keys, "ledger/entries.jsonl"),
+            (self.check_signatures, "checkpoints"),
+            (self.check_anchors, "anchors"),
+            (self.excuse_absent, "objects"),
             (self.account_for, "plan.json"),
             (self.compare_results, "tables/results.csv"),
             (self.compare_coverage, "tables/coverage.csv"),
+            (self.compare_runs, "tables/items.csv"),
+            (self.compare_others, "tables"),
+            (self.check_controls, "controls.json"),
         ):
             try:
                 step()
             except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
                 raise BrokenError((about, f"is not written as the collector writes it: {error!r}")) from error
+        self.say_levels()
         self.reperform(run_packaged_checks)
 
     # 1
@@ -525,20 +977,17 @@ class Proof:
             (signature,) = envelope["signatures"]
             signed = unbase64(signature["sig"])
             predicate = statement["predicate"]
-            key = LogKey(predicate["vkey"])
+            key = Key(predicate["vkey"], self.fast)
             expected = {"payload": envelope["payload"], "payloadType": PAYLOAD_TYPE}
             expected["signatures"] = [{"keyid": key.id.hex(), "sig": signature["sig"]}]
             head = (statement["_type"], statement["predicateType"], key.name)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BrokenError((name, f"is not a signed manifest: {error!r}")) from error
-        if self.trust is not None and self.trust.keys and key.text not in {known.text for known in self.trust.keys}:
-            held = " or ".join(known.text for known in self.trust.keys)
-            raise BrokenError((name, f"is signed by {key.text}; the key that you hold is {held}"))
         # The bytes are made again from what they mean: nothing can hide in them, and none of them can differ.
         if raw != canonical(expected) or payload != canonical(statement):
             raise BrokenError((name, "is not written as the collector writes it: it was changed"))
         pae = b"DSSEv1 %d %s %d %s" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(payload), payload)
-        if not key.key.verify(pae, signed):
+        if not key.verify(pae, signed):
             raise BrokenError((name, f"is not what {key.name} signed"))
         if head != (STATEMENT, PREDICATE, predicate["origin"]):
             raise BrokenError((name, f"is of another kind than this program knows: {head}"))
@@ -546,6 +995,7 @@ class Proof:
         window, filters = predicate["window"], predicate["filters"]
         self.since, self.until = window["since"], window["until"]
         self.checks, self.scopes = frozenset(filters["checks"]), tuple(filters["scopes"])
+        self.first, self.last = predicate["range"]["first"], predicate["range"]["last"]
         self.proved.append(f"the manifest is exactly what the holder of {key.text} signed")
 
     # 2
@@ -600,28 +1050,62 @@ class Proof:
 
     # 4
 
-    def check_notes(self) -> None:
-        first, last = self.predicate["range"]["first"], self.predicate["range"]["last"]
-        for name in sorted(n for n in self.files.sums if n.startswith("checkpoints/")):
+    def read_notes(self) -> None:
+        """Sizes and roots of the checkpoints. Who signed them is seen when the keys of the ledger are known."""
+        for name in self.files.below("checkpoints/"):
             try:
-                size, root = read_note(self.files.read(name).decode(), self.key)
+                note = Note(self.files.read(name, NOTE_BYTES_MAX))
+                if note.origin != self.key.name:
+                    raise ValueError(f"is of the ledger {note.origin}, not {self.key.name}")
             except ValueError as error:
                 raise BrokenError((name, str(error))) from error
-            if name != f"checkpoints/{size:020d}.note" or not first <= size <= last:
-                raise BrokenError((name, f"is a checkpoint over {size} entries, which does not belong here"))
-            self.notes[size] = (name, root)
-        if last not in self.notes or (first and first not in self.notes):
-            raise BrokenError(("checkpoints", f"the range [{first}, {last}) does not begin and end at a checkpoint"))
-        self.proved.append(f"{len(self.notes):,} checkpoints are signed by the same key")
-        if self.trust is None or not self.trust.keys:
-            self.unproved.append(
-                f"whose key it is: it is signed by {self.key.text}, which came with the package; compare it with the "
-                "one you hold (--trust)"
-            )
-        else:
-            self.proved.append("the key is the one that you hold")
-        if self.trust is not None:
-            self.unproved += self.trust.believe(self.key, first, last)
+            if name != f"checkpoints/{note.size:020d}.note" or not self.first <= note.size <= self.last:
+                raise BrokenError((name, f"is a checkpoint over {note.size} entries, which does not belong here"))
+            self.notes[note.size] = (name, note)
+        if self.last not in self.notes or (self.first and self.first not in self.notes):
+            what = f"the range [{self.first}, {self.last}) does not begin and end at a checkpoint"
+            raise BrokenError(("checkpoints", what))
+        for name, data in self.trust.texts:
+            try:
+                note = Note(data)
+            except ValueError as error:
+                raise BrokenError((name, f"the checkpoint that you hold {error}")) from error
+            if note.origin != self.key.name:
+                self.unproved.append(f"your checkpoint {name} is of another ledger, {note.origin}")
+            elif self.first <= note.size <= self.last:
+                self.held.setdefault(note.size, []).append((name, note))
+            else:
+                where = "older than this package's range" if note.size < self.first else "newer than this package"
+                what = f"your checkpoint {name} over {note.size} entries is {where}: it could not be compared"
+                self.unproved.append(what)
+
+    def check_proofs(self) -> None:
+        """Entries from before the range, each with the proof that it is in the tree of the last checkpoint."""
+        names = self.files.below("proofs/")
+        _, last = self.notes[self.last]
+        signed = self.files.read(f"checkpoints/{self.last:020d}.note").decode()
+        for name in names:
+            base, _, suffix = name.rpartition(".")
+            if suffix == "json" and f"{base}.tlog-proof" in self.files.sums:
+                continue
+            if suffix != "tlog-proof" or f"{base}.json" not in self.files.sums:
+                raise BrokenError((name, "is not one of the two files that prove an older entry"))
+            body = self.files.read(f"{base}.json", ENTRY_BYTES_MAX + 1).removesuffix(b"\n")
+            try:
+                lines, _, checkpoint = self.files.read(name, NOTE_BYTES_MAX).decode().partition("\n\n")
+                head, index, *path = [line for line in lines.split("\n") if not line.startswith("extra ")]
+                entry = self.fast.loads(body)
+                seq = entry["seq"]
+                if head != PROOF or index != f"index {seq}" or base != f"proofs/{seq:020d}" or checkpoint != signed:
+                    raise ValueError("it is of another entry or checkpoint")
+                root = root_from(hashlib.sha256(b"\0" + body).digest(), seq, self.last, [unbase64(p) for p in path])
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise BrokenError((name, f"is no proof of an entry: {error}")) from error
+            if root != last.root:
+                raise BrokenError((name, f"does not prove that entry {seq} is in this ledger: it gives another root"))
+            self.kept[seq] = entry
+        if names:
+            self.proved.append(f"{len(names) // 2:,} entries from before the range are in the same ledger")
 
     # 5
 
@@ -629,126 +1113,172 @@ class Proof:
         """Reads every entry of the range once, in order."""
         name = "ledger/entries.jsonl"
         span = self.files.json("ledger/range.json")
-        first, last = self.predicate["range"]["first"], self.predicate["range"]["last"]
+        first, last, clock = self.first, self.last, self.clock
         if (span["first"], span["last"], span["origin"]) != (first, last, self.key.name):
             raise BrokenError(("ledger/range.json", "is another range than the signed manifest says"))
         frontier = [bytes.fromhex(text) for text in span["frontier"]]
         ones = bin(first).count("1")  # noqa: FURB161  Python 3.9 has no bit_count
         if len(frontier) != ones or any(len(item) != 32 for item in frontier):
             raise BrokenError(("ledger/range.json", f"its frontier is not that of {first} entries"))
-        held = {} if self.trust is None else {size: root for _, size, root in self.trust.notes}
-        stops = self.notes.keys() | held.keys()
-        handlers = {"run": self._run, "plan": self._plan, "gap": self._gap, "key": self._log_key}
-        kinds, sha256, decode = self.kinds, hashlib.sha256, json.JSONDecoder().raw_decode  # the inner loop
-        seq, newest, stamped = first, "", STAMP.fullmatch
+        stops = self.notes.keys() | self.held.keys()
+        handlers = {
+            "run": self._run,
+            "plan": self._plan,
+            "gap": self._gap,
+            "anchor": self._anchor,
+            "config": self._config,
+            "alert": self._alert,
+            "delivery": self._delivery,
+            "acceptance": self._decision,
+            "key": self._keep,
+            "check": self._keep,
+            "expiry": self._keep,
+        }
+        for seq in sorted(self.kept):
+            if self.kept[seq]["kind"] == "config" and seq < first:
+                self._config(self.kept[seq])
+        sha256, loads, handler_of = hashlib.sha256, self.fast.loads, handlers.get  # the inner loop
+        pop, push = frontier.pop, frontier.append
+        seq, newest, mark, floor = first, "", "", clock.floor
         if first:
-            self._check_root(first, frontier, held)
+            self._check_root(first, frontier)
+            clock.newest_at[first] = ""
         with self.files.source.open(name) as lines:
             for line in lines:
-                body = line[:-1]
-                if line[-1:] != b"\n" or len(body) > ENTRY_BYTES_MAX:
+                if line[-1:] != b"\n" or len(line) > ENTRY_BYTES_MAX + 1:
                     raise BrokenError((f"{name} entry {seq}", "is cut off or too long"))
-                rising, size = sha256(b"\x00" + body).digest(), seq
+                rising, size = sha256(b"\0" + line[:-1]).digest(), seq
                 while size & 1:
-                    rising = sha256(b"\x01" + frontier.pop() + rising).digest()
+                    rising = sha256(b"\1" + pop() + rising).digest()
                     size >>= 1
-                frontier.append(rising)
+                push(rising)
                 try:
-                    text = body.decode()
-                    entry, end = decode(text)
-                    if end != len(text):
-                        raise ValueError(f"more follows after {end} characters")
-                    number, kind, at = entry["seq"], entry["kind"], entry["at"]
-                    if number != seq:
-                        raise BrokenError((f"{name} entry {seq}", f"is not there: entry {number} stands in its place"))
-                    if not stamped(at):
+                    entry = loads(line)
+                    at = entry["at"]
+                    if entry["seq"] != seq:
+                        what = f"is not there: entry {entry['seq']} stands in its place"
+                        raise BrokenError((f"{name} entry {seq}", what))
+                    if len(at) != 27 or at[26] != "Z":
                         raise ValueError(f"{at!r} is no time")
                     if at >= newest:
+                        if at >= mark:
+                            mark = clock.pass_by(seq, newest, at)
                         newest = at
                     elif seconds(newest) - seconds(at) > TOLERANCE_SECONDS:
                         raise BrokenError((f"{name} entry {seq}", f"goes back in time: {at} after {newest}"))
-                    kinds[kind] = kinds.get(kind, 0) + 1
-                    handler = handlers.get(kind)
+                    if at < floor:
+                        what = f"is dated {at}, before what a place outside said of entries before it"
+                        raise BrokenError((f"{name} entry {seq}", what))
+                    handler = handler_of(entry["kind"])
                     if handler is not None:
                         handler(entry)
+                        floor = clock.floor
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
                     raise BrokenError((f"{name} entry {seq}", f"is not as an entry must be: {error!r}")) from error
                 seq += 1
                 if seq in stops:
-                    self._check_root(seq, frontier, held)
+                    self._check_root(seq, frontier)
+                    clock.newest_at[seq] = newest
+                    mark = ""  # what is stamped together is one stretch
                     self._tell("entries", seq - first, last - first)
         if seq != last:
             raise BrokenError((f"{name} entry {seq}", f"is not there: the range ends at {last}"))
         if fold(frontier).hex() != self.predicate["range"]["root"]:
             raise BrokenError((name, "has another root than the signed manifest says"))
-        self._say_what_was_walked(first, last, held)
+        self._say_what_was_walked()
 
-    def _say_what_was_walked(self, first: int, last: int, held: dict[int, bytes]) -> None:
+    def _say_what_was_walked(self) -> None:
         self.proved.append(
-            f"entries {first:,} to {last - 1:,} are complete, unchanged, in order of time, and hash to the root of "
-            "each checkpoint"
+            f"entries {self.first:,} to {self.last - 1:,} are complete, unchanged, in order of time, and hash to the "
+            "root of each checkpoint"
         )
         self.proved.append(
-            f"{self.payloads:,} runs of the window: counts add up, call logs, answers and observations are all there, "
+            f"{len(self.ran):,} runs of the window: counts add up, call logs, answers and observations are all there, "
             "each listing was read to its last page"
         )
-        if self.payloads:
+        if self.ran:
             self.proved.append(
                 f"no answer's own date differs from the collector's clock by more than {TOLERANCE_SECONDS} s "
                 f"(at most {abs(self.skew_s):.0f} s)"
             )
-        if held:
-            self.proved.append(
-                f"the first {max(held):,} entries are those of the checkpoint that you hold: not rewritten since"
-            )
-        else:
-            self.unproved.append(
-                "that history was not rewritten by whoever holds the key: nothing outside holds a checkpoint of it; "
-                f"keep checkpoints/{last:020d}.note, and put it into your --trust folder next time"
-            )
 
-    def _check_root(self, size: int, frontier: Sequence[bytes], held: dict[int, bytes]) -> None:
+    def _check_root(self, size: int, frontier: Sequence[bytes]) -> None:
         root = fold(frontier)
-        if size in self.notes and self.notes[size][1] != root:
+        if size in self.notes and self.notes[size][1].root != root:
             name = self.notes[size][0]
-            before = max((known for known in self.notes if known < size), default=self.predicate["range"]["first"])
+            before = max((known for known in self.notes if known < size), default=self.first)
             where = "ledger/range.json" if size == before else f"ledger/entries.jsonl entries {before} to {size - 1}"
             raise BrokenError((where, f"are not what was signed in {name}: they hash to another root"))
-        if held.get(size, root) != root:
-            raise BrokenError(
-                ("ledger", f"history was rewritten: the checkpoint over {size} entries that you hold has another root")
-            )
+        if size in self.held:
+            self.roots[size] = root
 
-    def _log_key(self, entry: Any) -> None:
-        if entry["vkey"] != self.key.text:
-            raise BrokenError(
-                (place_of(entry), f"names another key, {entry['vkey']}; this program follows one key only")
-            )
+    def _keep(self, entry: Any) -> None:
+        self.kept[entry["seq"]] = entry
 
     def _plan(self, entry: Any) -> None:
         if seconds(entry["at"]) - seconds(entry["since"]) > TOLERANCE_SECONDS:
             what = f"plans from {entry['since']} on and was written at {entry['at']}: a plan comes before what it plans"
             raise BrokenError((place_of(entry), what))
-        self.plans.setdefault(entry["account"], []).append(entry)
+        known = self.plans.setdefault(entry["account"], [])
+        if known and known[-1]["checks"] == entry["checks"]:
+            entry["checks"] = known[-1]["checks"]  # a plan is written each day, and mostly says the same
+        known.append(entry)
 
     def _gap(self, entry: Any) -> None:
         self.gaps.setdefault(entry["account"], []).append(entry)
 
-    # 6
+    def _anchor(self, entry: Any) -> None:
+        self.clock.take(entry)
+
+    def _config(self, entry: Any) -> None:
+        self.kept[entry["seq"]] = entry
+        self._use_config(entry["blob"])
+
+    def _use_config(self, digest: str) -> Any:
+        """What a configuration says; None when it is not in the package."""
+        found = self.configs.get(digest)
+        if found is None and self.files.has_object(digest):
+            found = self.configs[digest] = json.loads(self.files.object(digest))
+        if found is not None:
+            settings = found.get("settings", {})
+            places = any(settings.get("anchors", {}).values())
+            self.clock.use(places, duration(settings.get("schedule", {}).get("checkpoint", "1h")))
+        return found
+
+    def _alert(self, entry: Any) -> None:
+        if entry["at"] < self.until:
+            mine = (not entry["check"] or entry["check"] in self.checks) and self.touches(entry["scope"])
+            if mine:
+                self.alerts[entry["seq"]] = entry
+            elif entry["at"] >= self.since:
+                self.left_out["alert"] = self.left_out.get("alert", 0) + 1
+
+    def _delivery(self, entry: Any) -> None:
+        if entry["alert"] in self.alerts:
+            self.deliveries.setdefault(entry["alert"], []).append(entry)
+
+    def _decision(self, entry: Any) -> None:
+        if self.since <= entry["at"] < self.until and not self.covers(entry["check"], entry["scope"]):
+            self.left_out["acceptance"] = self.left_out.get("acceptance", 0) + 1
 
     def covers(self, check: str, scope: str) -> bool:
         """Whether this export is about a check over a scope."""
-        return check in self.checks and (
-            not self.scopes or any(scope == known or scope.startswith(known + "/") for known in self.scopes)
-        )
+        found = self.covered.get((check, scope))
+        if found is None:
+            found = check in self.checks and (not self.scopes or any(within(scope, known) for known in self.scopes))
+            self.covered[check, scope] = found
+        return found
 
-    def in_window(self, entry: Any) -> bool:
-        """Whether this export holds what a run rests on."""
-        moment = entry["slot"] or entry["started"]
-        return bool(self.since <= moment < self.until and self.covers(entry["check"], entry["scope"]))
+    def touches(self, scope: str) -> bool:
+        """Whether a scope holds one that this export is about, or is held by one; the whole ledger ("") does."""
+        return not scope or not self.scopes or any(within(scope, one) or within(one, scope) for one in self.scopes)
+
+    def _share(self, word: Any) -> Any:
+        """One object for equal values: most runs say the same."""
+        return self.words.setdefault(word, word)
 
     def _run(self, entry: Any) -> None:
-        slot, started, finished = entry["slot"], entry["started"], entry["finished"]
+        slot, started, finished, at = entry["slot"], entry["started"], entry["finished"], entry["at"]
         population, states = entry["population"], entry["states"]
         if population is None:
             if states or entry["observations"] or entry["subjects"] or not entry["reason"] or not entry["failure"]:
@@ -757,19 +1287,21 @@ class Proof:
             raise BrokenError(
                 (place_of(entry), f"has {population} subjects, but its states count {sum(states.values())}")
             )
-        if not (slot or started) <= started <= finished <= entry["at"] or started[:10] != entry["at"][:10]:
+        moment = slot or started
+        if not moment <= started <= finished <= at or started[:10] != at[:10]:
             self._check_times(entry)
-        if not self.in_window(entry):
+        if not self.since <= moment < self.until:
+            if self.since <= started < self.until:  # it answers a slot outside, late
+                self.strays[entry["seq"]] = entry["check"], entry["scope"], started
             return
-        self.payloads += 1
+        if not self.covers(entry["check"], entry["scope"]):
+            self.left_out["run"] = self.left_out.get("run", 0) + 1
+            return
         self._check_evidence(entry)
-        if slot is None:
-            return
-        known = self.runs.setdefault((entry["check"], entry["scope"]), {})
-        if slot in known:
-            known[slot][4] += 1
-        else:
-            known[slot] = [entry["seq"], started, population, states, 1]
+        counts = None if population is None else self._share(tuple([states[known] for known in STATES]))
+        run = self.ran[entry["seq"]] = Ran(entry, counts, self._share)
+        if slot is not None:
+            self.answers.setdefault((run.check, run.scope), {}).setdefault(run.slot or "", []).append(entry["seq"])
 
     def _check_times(self, entry: Any) -> None:
         """Times that are out of order may be so by as much as clocks may differ. Nothing is written a day later."""
@@ -784,57 +1316,365 @@ class Proof:
 
     def _check_evidence(self, entry: Any) -> None:
         """Everything that a run rests on is in the package, and says what the entry says."""
-        config, calls_digest, source = entry["config"], entry["calls"], (entry["check"], entry["code"])
-        if config not in self.known:
-            if not self.files.has_object(config):
+        config, source = entry["config"], (entry["check"], entry["code"], entry["version"], str(entry["limits"]))
+        if config not in self.used:
+            if self._use_config(config) is None:
                 raise BrokenError((object_path(config), f"is missing: {place_of(entry)} rests on it"))
-            self.known.add(config)
-        if source not in self.known:
+            self.used.add(config)
+        if source not in self.judged:
             name = f"checks/{source[0]}/{source[1]}.py"
             if self.files.sums.get(name) != source[1]:
                 raise BrokenError((name, f"is missing or another: {place_of(entry)} was judged by it"))
-            self.known.add(source)
-        calls = self.calls.get(calls_digest)
-        if calls is None:
-            if len(self.calls) > 64:
-                self.calls.clear()  # runs of one slot stand together; older call logs are not asked for again
-            calls = self.calls[calls_digest] = self._calls(entry, object_path(calls_digest))
+            self.judged.add(source)
+        observations = entry["observations"]
+        calls = self._calls(entry)
         if entry["population"] is None:
             return
-        observed = self.observed.get(entry["observations"])
+        observed = self.observed.get(observations)
         if observed is None:
             if len(self.observed) > 4096:
                 self.observed.clear()
-            observed = self._observed(object_path(entry["observations"]), entry["observations"])
-            self.observed[entry["observations"]] = observed
+            observed = self.observed[observations] = self._observed(object_path(observations), observations)
         if observed.subjects != entry["subjects"] or observed.states != entry["states"]:
-            name = object_path(entry["observations"])
+            name = object_path(observations)
             raise BrokenError((place_of(entry), f"counts other subjects or states than its observations, {name}"))
+        if calls is None or (entry["calls"], observations) in self.fitting:
+            return
         if not observed.every <= calls.ids:
-            name = object_path(entry["observations"])
+            name = object_path(observations)
             what = f"its observations rest on an answer that its call log does not hold, {name}"
             raise BrokenError((place_of(entry), what))
         if calls.unfinished and (cut := observed.rests_on & calls.unfinished.keys()):
             operation = calls.unfinished[min(cut)]
-            raise BrokenError((place_of(entry), f"rests on {operation}, whose last page is missing in {calls_digest}"))
+            raise BrokenError(
+                (place_of(entry), f"rests on {operation}, whose last page is missing in {entry['calls']}")
+            )
+        self.fitting.add((entry["calls"], observations))
 
-    def _calls(self, entry: Any, name: str) -> Calls:
-        if name not in self.files.sums:
-            raise BrokenError((name, f"is missing: {place_of(entry)} rests on it"))
-        try:
-            found = Calls(name, self.files.read(name), self.files)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BrokenError((name, f"is no call log: {error!r}")) from error
-        self.skew_s = max(self.skew_s, found.skew_s, key=abs)
+    def _calls(self, entry: Any) -> Calls | None:
+        """The call log of a run; None when it was dropped after its term, as has to be shown later."""
+        digest = entry["calls"]
+        found = self.calls.get(digest)
+        if found is None:
+            name = object_path(digest)
+            if name not in self.files.sums:
+                self._miss(digest, entry, f"{place_of(entry)} rests on it")
+                return None
+            try:
+                found = Calls(name, self.fast.loads(self.files.read(name)), self.files)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise BrokenError((name, f"is no call log: {error!r}")) from error
+            self.skew_s = max(self.skew_s, found.skew_s, key=abs)
+            if len(self.calls) > 64:  # runs of one slot stand together; older call logs are not asked for again
+                self.calls.clear()
+                self.fitting.clear()
+            self.calls[digest] = found
+        for body, operation in found.gone:
+            self._miss(body, entry, f"the answer to {operation}")
         return found
+
+    def _miss(self, digest: str, entry: Any, whose: str) -> None:
+        newest = self.absent.get(digest, ("", "", ""))[0]
+        self.absent[digest] = (max(newest, entry["at"]), object_path(digest), whose)
+        self.blind.add(entry["seq"])
 
     def _observed(self, name: str, digest: str) -> Observed:
         try:
-            return Observed(self.files.object(digest))
+            return Observed(self.fast.loads(self.files.object(digest)))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise BrokenError((name, f"is no list of observations: {error!r}")) from error
 
+    # 6
+
+    def check_keys(self) -> None:
+        """Each key follows from the one before it, the manifest is signed by the newest, and you have reason to
+        believe that one: you hold it, or it was signed for by one that you hold."""
+        named = [entry for _, entry in sorted(self.kept.items()) if entry["kind"] == "key"]
+        # From which entry on a key is in force; before the first that is known, the one that it says was there.
+        self.chain: list[tuple[int, Key]] = []
+        held = {key.text for key in self.trust.keys}
+        believed = False
+        if not named or "previous" in named[0]:
+            text = named[0]["previous"] if named else self.key.text
+            self.chain.append((-1, Key(text, self.fast)))
+            believed = text in held
+        for entry in named:
+            where, key = place_of(entry), Key(entry["vkey"], self.fast)
+            if entry["origin"] != self.key.name or key.name != self.key.name:
+                raise BrokenError((where, f"names a key of {key.name}, but this is the ledger {self.key.name}"))
+            recovery = False
+            if self.chain:
+                recovery = self._check_change(entry, where, self.chain[-1][1], key)
+            elif entry["seq"] or "previous" in entry:
+                raise BrokenError((where, "names a first key, and is not the first entry"))
+            believed = key.text in held or (believed and not recovery)
+            self.chain.append((entry["seq"], key))
+            if recovery:
+                self.unproved.append(
+                    f"that the key before entry {entry['seq']} was lost and not stolen: the new one was not signed for "
+                    f"by the old one, only announced ({entry['reason']}); it has to reach you by another way"
+                )
+        newest = self.chain[-1][1]
+        name = "manifest.dsse.json"
+        if newest.text != self.key.text:
+            raise BrokenError((name, f"is signed by {self.key.text}; the newest key of the ledger is {newest.text}"))
+        if held and not believed:
+            you = " or ".join(sorted(held))
+            raise BrokenError((name, f"is signed by {self.key.text}; the key that you hold is {you}"))
+        if not held:
+            self.unproved.append(
+                f"whose key it is: it is signed by {self.key.text}, which came with the package; compare it with the "
+                "one you hold (--trust)"
+            )
+        else:
+            follows = "the one that you hold" if self.key.text in held else "signed for by the one that you hold"
+            self.proved.append(f"the key is {follows}")
+        for text in sorted(held - {key.text for _, key in self.chain}):
+            if text.partition("+")[0] == self.key.name:
+                self.unproved.append(
+                    f"why this ledger never names {text}, a key of its name that you hold: either the package is older "
+                    "than that key, or it was made by somebody who has an old one; ask for the newest checkpoint"
+                )
+
+    def _check_change(self, entry: Any, where: str, old: Key, new: Key) -> bool:
+        """Proves that a key follows another. Returns whether it is a recovery: not signed for by the old one."""
+        if entry.get("previous") != old.text:
+            raise BrokenError((where, f"does not follow the key {old.text}, which was in force"))
+        signatures, reason = entry["signatures"], entry["reason"]
+        lines = (KEY_STATEMENT, self.key.name, entry["seq"], old.text, new.text, reason)
+        said = "".join(f"{line}\n" for line in lines).encode()
+        if "\n" in reason or not new.verify(said, unbase64(signatures["new"])):
+            raise BrokenError((where, "is not signed by the key that it names"))
+        if signatures["old"] and not old.verify(said, unbase64(signatures["old"])):
+            raise BrokenError((where, "is not signed by the key before it"))
+        return not signatures["old"]
+
+    def check_signatures(self) -> None:
+        for size, (name, note) in sorted(self.notes.items()):
+            key = next((key for seq, key in reversed(self.chain) if seq < size), None)
+            wrong = note.doubt(key) if key else "was signed before there was a key"
+            if wrong:
+                raise BrokenError((name, wrong))
+            self._tell("checkpoints", len(self.notes), len(self.notes))
+        changes = len(self.chain) - 1
+        keys = "the same key" if not changes else f"the key of their time ({changes:,} changes, each signed for)"
+        self.proved.append(f"{len(self.notes):,} checkpoints are signed by {keys}")
+        self._compare_held()
+
+    def _compare_held(self) -> None:
+        """The checkpoints that you hold were signed by a key of this ledger, and are part of this history."""
+        keys = [key for _, key in self.chain] + self.trust.keys
+        for size, known in sorted(self.held.items()):
+            for name, note in known:
+                wrong = [why for key in keys if (why := note.doubt(key))]
+                if len(wrong) == len(keys):
+                    why = next((why for why in wrong if "not what" in why), wrong[0])
+                    raise BrokenError((name, f"the checkpoint that you hold {why}"))
+                if note.root != self.roots[size]:
+                    what = f"the checkpoint over {size} entries that you hold ({name}) has another root"
+                    raise BrokenError(("ledger", f"history was rewritten: {what}"))
+        if self.held:
+            self.proved.append(
+                f"the first {max(self.held):,} entries are those of the checkpoint that you hold: not rewritten since"
+            )
+
     # 7
+
+    def check_anchors(self) -> None:
+        """Each token is what the ledger says and is over the checkpoint that it names; what it proves, you decide."""
+        listed = set(self.files.below("anchors/"))
+        stamps: list[tuple[Anchor, bytes, TimeStamp]] = []
+        for anchor in self.clock.anchors:
+            name = self._token_of(anchor, listed)
+            if name is None:
+                continue
+            listed.discard(name)
+            token = self.files.read(name, TOKEN_BYTES_MAX)
+            try:
+                self._check_place(anchor)
+                if anchor.type == "tsa":
+                    stamps.append((anchor, token, self._stamp(anchor, token)))
+                elif anchor.type == "witness":
+                    self._check_cosignature(anchor, token)
+                else:
+                    anchor.why_not = "is a receipt: it is as good as the object that you fetch yourself (*.note)"
+            except (ValueError, LookupError) as error:
+                raise BrokenError((name, str(error))) from error
+        if listed:
+            raise BrokenError((min(listed), "is the token of no entry in the range"))
+        self._verify_stamps(stamps)
+        if self.clock.anchors:
+            self.proved.append(
+                f"{len(self.clock.anchors):,} anchors are over checkpoints of this ledger, and no entry contradicts "
+                f"the time of any of them by more than {TOLERANCE_SECONDS} s"
+            )
+
+    def _token_of(self, anchor: Anchor, listed: set[str]) -> str | None:
+        suffix = {"tsa": "tsr", "witness": "note"}.get(anchor.type)
+        names = [f"anchors/{anchor.seq:020d}.{known}" for known in ([suffix] if suffix else ["json", "note"])]
+        found = [name for name in names if name in listed]
+        if not anchor.token:
+            anchor.why_not = "gave no token"
+            return None
+        if not found:
+            raise BrokenError((names[0], f"is missing: the token of entry {anchor.seq}"))
+        if self.files.sums[found[0]] != anchor.token:
+            raise BrokenError((found[0], f"is another token than entry {anchor.seq} says"))
+        return found[0]
+
+    def _check_place(self, anchor: Anchor) -> None:
+        if self.first <= anchor.size <= self.last:
+            if anchor.size not in self.notes:
+                raise ValueError(f"is over {anchor.size} entries, of which there is no checkpoint")
+            name, note = self.notes[anchor.size]
+            if self.files.sums[name] != anchor.note or note.root.hex() != anchor.root:
+                raise ValueError(f"is over another checkpoint than {name}")
+
+    def _stamp(self, anchor: Anchor, token: bytes) -> TimeStamp:
+        stamp = TimeStamp(token)
+        if anchor.size in self.notes:
+            fits = stamp.fits(self.files.read(self.notes[anchor.size][0], NOTE_BYTES_MAX))
+        else:
+            fits = stamp.algorithm != "sha256" or stamp.digest.hex() == anchor.note
+        if not fits:
+            raise ValueError(f"stamps something else than the checkpoint over {anchor.size} entries")
+        if anchor.time is None or abs(stamp.time - anchor.time) >= 1:
+            raise ValueError(f"states {stamp_of(stamp.time)}; entry {anchor.seq} says otherwise")
+        return stamp
+
+    def _check_cosignature(self, anchor: Anchor, token: bytes) -> None:
+        note = Note(token)
+        if (note.origin, note.size, note.root.hex()) != (self.key.name, anchor.size, anchor.root):
+            raise ValueError(f"is over another checkpoint than entry {anchor.seq} says")
+        if anchor.size in self.notes and note.text != self.notes[anchor.size][1].text:
+            raise ValueError(f"is over another checkpoint than {self.notes[anchor.size][0]}")
+        anchor.why_not = "is by a witness whose key you do not hold (witness.vkey)"
+        for witness in self.trust.witnesses:
+            moment = note.cosigned(witness)
+            if moment is not None:
+                if anchor.time is None or abs(moment - anchor.time) >= 1:
+                    raise ValueError(f"states {stamp_of(moment)}; entry {anchor.seq} says otherwise")
+                anchor.proved, anchor.why_not = True, ""
+
+    def _verify_stamps(self, stamps: Sequence[tuple[Anchor, bytes, TimeStamp]]) -> None:
+        openssl, roots = shutil.which("openssl"), self.trust.roots
+        if roots is None or openssl is None:
+            why = "you hold no roots (tsa.pem)" if roots is None else "there is no openssl command here"
+            for anchor, _, _ in stamps:
+                anchor.why_not = f"was not verified: {why}"
+            return
+
+        def verify(item: tuple[Anchor, bytes, TimeStamp]) -> tuple[Anchor, str]:
+            anchor, token, stamp = item
+            try:
+                return anchor, openssl_says(openssl, token, stamp, roots)
+            except ValueError as error:
+                return anchor, f"!{error}"
+
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="openssl") as threads:
+            for done, (anchor, why) in enumerate(threads.map(verify, stamps), 1):
+                if why.startswith("!"):
+                    raise BrokenError((f"anchors/{anchor.seq:020d}.tsr", f"is no time stamp: {why[1:]}"))
+                anchor.proved, anchor.why_not = not why, why and f"is not under the roots that you hold: {why}"
+                self._tell("time stamps", done, len(stamps))
+
+    def say_levels(self) -> None:
+        """How strong the assurance is: each level, whether it holds, and why not."""
+        self._level(0, True, "signed by the ledger's own key")
+        if self.held:
+            size = max(self.held)
+            at = self.clock.newest_at.get(size, "")
+            self._level(
+                1, True, f"you hold a checkpoint over the first {size:,} entries" + (f", until {at}" if at else "")
+            )
+        else:
+            self._level(1, False, "you hold no checkpoint of this range")
+            self.unproved.append(
+                "that history was not rewritten by whoever holds the key: you hold no checkpoint of it; "
+                f"keep checkpoints/{self.last:020d}.note, and put it into your --trust folder next time"
+            )
+        self._outside_level(2, "tsa", "time stamps under the roots that you hold")
+        self._outside_level(3, "witness", "cosignatures by witnesses whose keys you hold")
+        self._say_why_not()
+
+    def _level(self, level: int, holds: bool, words: str) -> None:
+        self.levels.append({"level": level, "holds": holds, "words": words})
+
+    def _outside_level(self, level: int, type: str, what: str) -> None:
+        clock = self.clock
+        mine = [anchor for anchor in clock.anchors if anchor.type == type]
+        proved = [anchor for anchor in mine if anchor.proved]
+        if not proved:
+            self._level(level, False, f"no {what}" + (f": {mine[-1].id} {mine[-1].why_not}" if mine else ""))
+            return
+        inside, late, never = clock.stamped(self.since, self.until, lambda a: a.proved and a.type == type)
+        told = [(self._stretch(one), *clock.why_late(*one), one[2]) for one in late]
+        pauses = sum(pause for _, pause, _, _ in told)
+        for stretch, _, why, anchor in told[:TOLD_MAX]:
+            self.unproved.append(
+                f"that {stretch} were written when they say: {anchor.id} first had them "
+                f"{stamp_of(anchor.time or 0)}, more than two hours later; {why}"
+            )
+        if len(told) > TOLD_MAX:
+            self.unproved.append(f"the same of {len(told) - TOLD_MAX:,} more stretches")
+        if not inside:
+            self._level(level, False, f"{what}, but nothing of the window to put under them")
+        elif never:
+            end = max((anchor.size for anchor in proved), default=0)
+            self._level(level, False, f"{what}, but only over the first {end:,} entries: the window goes on after them")
+        elif len(told) > pauses:
+            words = f"{what}, but {len(told) - pauses:,} stretches of the window were first under one hours later"
+            self._level(level, False, words)
+        else:
+            but = f", but for {pauses:,} stretches before a silence" if pauses else ""
+            self._level(level, True, f"{what}, over the whole window ({len(proved):,} of them){but}")
+
+    def _stretch(self, late: tuple[int, int, Anchor]) -> str:
+        first, last, anchor = late
+        marks = self.clock.marks
+        end = min(marks[last + 1][0] if last + 1 < len(marks) else self.last, anchor.size)
+        return f"entries {marks[first][0]:,} to {end - 1:,}, dated from {marks[first][1]} on,"
+
+    def _say_why_not(self) -> None:
+        reasons: dict[tuple[str, str], int] = {}
+        for anchor in self.clock.anchors:
+            if not anchor.proved:
+                reasons[anchor.id, anchor.why_not] = reasons.get((anchor.id, anchor.why_not), 0) + 1
+        for (id, why), count in sorted(reasons.items()):
+            self.unproved.append(f"{count:,} anchors by {id}: each {why}")
+        if self.clock.failed:
+            count, (seq, why) = len(self.clock.failed), self.clock.failed[0]
+            self.unproved.append(f"{count:,} attempts to anchor failed, first entry {seq}: {why}")
+
+    # 8
+
+    def excuse_absent(self) -> None:
+        """A payload may be missing when an ``expiry`` entry lists it, and no run used it within the term since."""
+        if not self.absent:
+            return
+        excused: dict[str, str] = {}
+        policies: set[str] = set()
+        for _, entry in sorted(self.kept.items()):
+            if entry["kind"] != "expiry" or not self.files.has_object(entry["blobs"]):
+                continue
+            for digest in self.files.object(entry["blobs"]).decode().split("\n"):
+                if digest in self.absent:
+                    excused[digest] = max(excused.get(digest, ""), entry["before"])
+                    policies.add(entry["policy"])
+        wrong: list[tuple[str, str]] = []
+        for digest, (newest, name, whose) in sorted(self.absent.items()):
+            if digest not in excused:
+                wrong.append((name, f"is missing: {whose}"))
+            elif newest >= excused[digest]:
+                wrong.append((name, f"is missing, and was dropped before its term was over: {whose}, written {newest}"))
+        if wrong:
+            raise BrokenError(*wrong)
+        self.unproved.append(
+            f"what {len(self.absent):,} answers and call logs said, on which {len(self.blind):,} runs rest: payload "
+            f"expired ({'; '.join(sorted(policies))}). Their digests are in the ledger; whoever kept one can show it"
+        )
+
+    # 9
 
     def account_for(self) -> None:
         """Finds the outcome of every slot that the plans ask for in the window."""
@@ -851,26 +1691,38 @@ class Proof:
                     start = -(-(start - offset) // every) * every + offset
                     units = range(start, min(whole_seconds(until), end), every)
                     if units not in times:
-                        times[units] = [(stamp_of(unix), stamp_of(unix + grace)) for unix in units]
+                        times[units] = [(self._share(stamp_of(u)), stamp_of(u + grace)) for u in units]
                     dues = times[units]
-                    each = [f"{account}/{part}" for part in plan["parts"]] if "scopes" not in item else item["scopes"]
-                    for scope in each:
+                    for scope in scopes_of(plan, item):
                         if not self.covers(item["check"], scope):
                             others += len(dues)
                             continue
-                        runs = self.runs.get((item["check"], scope), {})
+                        answers = self.answers.get((item["check"], scope), {})
                         for due, deadline in dues:
-                            found = outcome(due, deadline, runs.get(due), gaps, item["check"])
+                            found = self._outcome(due, deadline, answers.get(due), gaps, item["check"])
                             slots[account, item["check"], scope, due] = found
         if not slots:
             self.unproved.append("that anything was due: no plan in the package asks for anything in the window")
-        self._count()
         if others:
-            self.unproved.append(
-                f"{others:,} slots of checks or scopes that this export leaves out are not accounted for in it"
-            )
+            self.left_out["slot"] = others
+        self._check_plan_file()
+        self._say_what_is_left_out()
 
-    def _count(self) -> None:
+    def _outcome(self, due: str, deadline: str, runs: list[int] | None, gaps: Sequence[Any], check: str) -> Slot:
+        """What became of one slot: a word, its run, and the entry that declares it a gap. The first run decides."""
+        if not runs:
+            for gap in gaps:
+                if gap["since"] <= due < gap["until"] and (not gap["checks"] or check in gap["checks"]):
+                    return "gap", None, gap["seq"]
+            return "missed", None, None
+        run = self.ran[runs[0]]
+        if run.states is None:
+            return "gap", runs[0], None
+        if run.states[3]:
+            return "partial", runs[0], None
+        return ("late" if run.started > deadline else "observed"), runs[0], None
+
+    def _check_plan_file(self) -> None:
         counts = dict.fromkeys(OUTCOMES, 0)
         for (account, check, scope, due), (state, *_) in self.slots.items():
             counts[state] += 1
@@ -881,42 +1733,102 @@ class Proof:
             raise BrokenError(
                 ("plan.json", f"does not count what the plans and runs give: {len(self.slots)} due, {counts}")
             )
+        accounts = [{"account": a, "stretches": s} for a in sorted(self.plans) if (s := self._stretches_of(a))]
+        if plan["accounts"] != accounts or plan["grace_s"] != self.predicate["grace_s"]:
+            raise BrokenError(("plan.json", "asks for something else than the plans in the ledger"))
         words = ", ".join(f"{count:,} {state}" for state, count in counts.items())
         self.proved.append(f"every slot due in the window has an outcome: {len(self.slots):,} due, {words}")
         self.missed.sort(key=lambda item: (item["due"], item["check"], item["scope"]))
 
-    # 8
+    def _stretches_of(self, account: str) -> list[dict[str, Any]]:
+        """What an account's plans ask for in the window; neighbours that ask for the same are one stretch."""
+        found: list[dict[str, Any]] = []
+        for begin, end, plan in in_force(self.plans[account]):
+            since, until = max(begin, self.since), min(end, self.until)
+            if since >= until:
+                continue
+            checks = [
+                {"check": item["check"], "scopes": scopes, "every_s": item["every_s"], "offset_s": item["offset_s"]}
+                for item in plan["checks"]
+                if (scopes := [scope for scope in scopes_of(plan, item) if self.covers(item["check"], scope)])
+            ]
+            if found and found[-1]["checks"] == checks and found[-1]["until"] == since:
+                found[-1]["until"] = until
+                found[-1]["entries"].append(plan["seq"])
+            else:
+                found.append({"since": since, "until": until, "entries": [plan["seq"]], "checks": checks})
+        return found
 
-    def _rows(self, name: str, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-        """The numbered rows of a table, of each only some columns. Raises ValueError when one of them is not there."""
+    def _say_what_is_left_out(self) -> None:
+        if self.left_out:
+            counts = ", ".join(f"{count:,} {kind}s" for kind, count in sorted(self.left_out.items()))
+            self.unproved.append(
+                f"what this export leaves out, since it was asked for less than the window holds: {counts}. Their "
+                "entries are here, complete; what they rest on, and their rows in the tables, are not"
+            )
+
+    # 10
+
+    def _rows(self, table: str, columns: Sequence[str], more: Sequence[str] = ()) -> Iterator[tuple[int, list[str]]]:
+        """The numbered rows of a table, of each only some columns; ``more`` are "" where the table lacks them.
+
+        Raises ValueError when one of ``columns`` is not there. Whatever a spreadsheet would run is broken, and a local
+        time that is not the moment beside it.
+        """
+        name = f"tables/{table}.csv"
+        csv.field_size_limit(FILE_BYTES_MAX)
+        if name not in self.files.sums:
+            raise BrokenError((name, "is missing"))
         with self.files.source.open(name) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
             rows = csv.reader(text)
             header = next(rows, [])
+            width = len(header)
             places = [header.index(column) for column in columns]
+            places += [header.index(column) if column in header else width for column in more]
+            times = [header.index(column) for column in header if column.endswith("_utc")]
+            same: dict[tuple[str, str], bool] = {("", ""): True}
             for number, row in enumerate(rows, 2):
-                if len(row) != len(header):
+                if len(row) != width:
                     raise BrokenError((f"{name} row {number}", "has another number of cells than the header"))
+                for place in times:
+                    if (row[place], row[place + 1]) not in same:
+                        self._same_moment(f"{name} row {number}", row[place], row[place + 1])
+                        if len(same) > 100_000:
+                            same = {("", ""): True}
+                        same[row[place], row[place + 1]] = True
+                for cell in row:
+                    if cell.startswith(RUN_BY_A_SPREADSHEET) and not WHOLE.fullmatch(cell):
+                        raise BrokenError((f"{name} row {number}", f"a spreadsheet would run {cell[:40]!r}"))
+                row.append("")
                 yield number, [row[place] for place in places]
+
+    def _same_moment(self, where: str, utc: str, local: str) -> None:
+        if not STAMP.fullmatch(utc) or datetime.fromisoformat(local).timestamp() != seconds(utc):
+            raise BrokenError((where, f"{local} is not {utc}"))
 
     def compare_results(self) -> None:
         name, slots = "tables/results.csv", self.slots
         seen: set[tuple[str, ...]] = set()
         counts = [known.replace("-", "_") for known in STATES]
         columns = ("account", "check", "scope", "due_utc", "state", "gap", "run", "started_utc", "population", *counts)
-        for number, row in self._rows(name, (*columns, "runs")):
+        gaps = {gap["seq"]: gap["reason"] for known in self.gaps.values() for gap in known}
+        for number, row in self._rows("results", (*columns, "runs", "late_s", "reason")):
             place = (row[0], row[1], row[2], row[3])
             if place not in slots or place in seen:
                 raise BrokenError((f"{name} row {number}", f"is no slot that the plan asks for: {' '.join(place)}"))
             seen.add(place)
             state, run, gap = slots[place]
-            wanted = [state, "" if gap is None else str(gap), "", "", "", "", "", "", "", "0"]
+            reason = row.pop()  # in other words than the ledger's where the table has its own
+            wanted = [state, "" if gap is None else str(gap), "", "", "", "", "", "", "", "0", ""]
             if run is not None:
-                seq, started, population, states, times = run
-                wanted[2:4] = [str(seq), started]
-                if population is not None:
-                    wanted[4:9] = [str(population), *[str(states[known]) for known in STATES]]
-                wanted[9] = str(times)
-            if row[4:] != wanted:
+                ran = self.ran[run]
+                wanted[2:4] = [str(run), ran.started]
+                if ran.states is not None:
+                    wanted[4:9] = [str(ran.population), *map(str, ran.states)]
+                wanted[9] = str(len(self.answers[place[1], place[2]][place[3]]))
+                wanted[10] = str(int(seconds(ran.started) - seconds(place[3])))
+            said = gaps[gap] if gap is not None else ran.reason if run is not None and state == "gap" else None
+            if row[4:] != wanted or (said is not None and reason != neutral(said)):
                 raise BrokenError((f"{name} row {number}", f"says something else than the ledger: {' '.join(place)}"))
         if len(seen) != len(slots):
             gone = min(slots.keys() - seen)
@@ -924,19 +1836,217 @@ class Proof:
 
     def compare_coverage(self) -> None:
         name = "tables/coverage.csv"
-        counts: dict[tuple[str, str], dict[str, int]] = {}
-        for (_, check, scope, _), (state, *_) in self.slots.items():
-            counts.setdefault((check, scope), dict.fromkeys(OUTCOMES, 0))[state] += 1
-        for number, (check, scope, *stated) in self._rows(name, ("check", "scope", "due", *OUTCOMES)):
-            found = counts.pop((check, scope), {})
-            if stated != [str(sum(found.values())), *(str(found.get(state, 0)) for state in OUTCOMES)]:
+        dues: dict[tuple[str, str], list[tuple[str, str]]] = {}
+        for (_, check, scope, due), (state, *_) in self.slots.items():
+            dues.setdefault((check, scope), []).append((due, state))
+        columns = ("check", "scope", "due", *OUTCOMES, "covered", "longest_gap_s", "longest_gap_since_utc")
+        for number, (check, scope, *stated) in self._rows("coverage", columns):
+            found = sorted(dues.pop((check, scope), []))
+            states = [state for _, state in found]
+            counts = [states.count(outcome) for outcome in OUTCOMES]
+            wanted = [len(found), *counts, counts[0] + counts[1], *self._longest_hole(found)]
+            if stated != [str(value) for value in wanted]:
                 where = f"{check} over {scope}"
                 raise BrokenError((f"{name} row {number}", f"counts other slots than the ledger: {where}"))
-        if counts:
-            raise BrokenError((name, f"leaves out {' over '.join(min(counts))}"))
+        if dues:
+            raise BrokenError((name, f"leaves out {' over '.join(min(dues))}"))
         self.proved.append("results.csv and coverage.csv say what plans, runs and gaps in the ledger say")
 
-    # 9
+    def _longest_hole(self, dues: Sequence[tuple[str, str]]) -> tuple[int, str]:
+        """The longest stretch without a covered slot, up to the window's end: seconds, and when it began."""
+        longest, since, hole = 0.0, "", ""
+        for due, state in [*dues, (self.until, "observed")]:
+            if state not in ("observed", "late"):
+                hole = hole or due
+            elif hole:
+                length = seconds(due) - seconds(hole)
+                longest, since = max((longest, since), (length, hole), key=lambda item: item[0])
+                hole = ""
+        return int(longest), since
+
+    def compare_runs(self) -> None:
+        """items.csv, populations.csv and exceptions.csv against the observations of each run of the window."""
+        rows = self._rows("items", ITEM_COLUMNS)
+        deviations = Deviations(self.ran, self.strays, self.since, self.until)
+        held = Held(self.files, self.fast)
+        number, items = 1, 0
+        for done, (seq, run) in enumerate(self.ran.items()):
+            self._tell("runs", done, len(self.ran))
+            if run.states is None:
+                continue
+            said = held.of(run)
+            deviations.take(seq, run, said)
+            head = [run.slot or "", str(seq), run.check, run.scope]
+            for wanted in said.rows:
+                number, row = next(rows, (number + 1, []))
+                if row[:4] != head or row[4:] != wanted:
+                    what = f"says something else than run {seq}: {run.check} over {run.scope}, {wanted[0]}"
+                    raise BrokenError((f"tables/items.csv row {number}", what))
+            items += len(said.rows)
+        if next(rows, None) is not None:
+            raise BrokenError((f"tables/items.csv row {number + 1}", "is of no run of the window"))
+        self._compare_populations()
+        self._compare_exceptions(deviations)
+        self.proved.append(
+            f"items.csv ({items:,} rows), populations.csv and exceptions.csv say what the observations of the runs say"
+        )
+
+    def _compare_populations(self) -> None:
+        name = "tables/populations.csv"
+        counts = [known.replace("-", "_") for known in STATES]
+        seen: set[int] = set()
+        columns = ("run", "check", "scope", "slot_utc", "count", "listing", "digest", "started_utc", "reason", *counts)
+        for number, row in self._rows("populations", columns):
+            run = self.ran.get(int(row[0]))
+            if run is None or int(row[0]) in seen:
+                raise BrokenError((f"{name} row {number}", f"run {row[0]} is no run of the window, or is there twice"))
+            seen.add(int(row[0]))
+            wanted = [run.check, run.scope, run.slot or "", "", "none", ""]
+            if run.states is not None:
+                wanted[3:] = [str(run.population), "complete", run.subjects]
+            # Of a further run of a slot, which decides nothing, the table says no more than that.
+            rest = [run.started, neutral(run.reason), *(map(str, run.states) if run.states else [""] * len(STATES))]
+            if row[1:7] != wanted or (row[7:] != rest and any(row[7:])):
+                raise BrokenError((f"{name} row {number}", f"says something else than run {row[0]}"))
+        for seq in self.ran.keys() - seen:
+            raise BrokenError((name, f"leaves out run {seq}"))
+
+    def _compare_exceptions(self, deviations: Deviations) -> None:
+        name = "tables/exceptions.csv"
+        controls: dict[str, list[str]] = {}
+        for card in self.files.json("controls.json")["controls"]:
+            for check in card["checks"]:
+                controls.setdefault(check, []).append(card["id"])
+        columns = ("check", "scope", "subject", "since_utc", "until_utc", "first_bad", "mended_by", "reason")
+        for number, row in self._rows(
+            "exceptions", (*columns, "began_before_window", "duration_s", "still_open", "controls")
+        ):
+            end = seconds(row[4] or self.until)
+            rest = [str(int(end - seconds(row[3]))), "no" if row[4] else "yes", neutral(" ".join(controls[row[0]]))]
+            wrong = deviations.wrong_with(row[:9])
+            if not wrong and row[9:] != rest:
+                wrong = "has another duration, end or controls than the rest of it says"
+            if wrong:
+                raise BrokenError((f"{name} row {number}", f"{wrong}: {row[0]} over {row[1]}, {row[2]}"))
+        for found in deviations.left():
+            raise BrokenError((name, f"leaves out a deviation: {found}"))
+        if deviations.older:
+            self.unproved.append(
+                f"when {deviations.older:,} exceptions began: before the window, of which the answers are not here"
+            )
+
+    def compare_others(self) -> None:
+        """alerts.csv and changes.csv; and that nothing in any other table would be run by a spreadsheet."""
+        self._compare_alerts()
+        self._compare_changes()
+        compared = {"results", "coverage", "items", "populations", "exceptions", "alerts", "changes"}
+        others = [n[7:-4] for n in self.files.below("tables/") if n.endswith(".csv") and n[7:-4] not in compared]
+        for table in others:
+            for _ in self._rows(table, ()):
+                pass
+        told = [f"{table}.csv" for table in others] + [n[7:] for n in self.files.below("tables/") if n.endswith("x")]
+        self.unproved.append(
+            f"what is there for reading ({', '.join(told)}, the report, the README) against the ledger, word for word: "
+            "where it matters, look it up in the tables named above, or in the entry"
+        )
+
+    def _compare_alerts(self) -> None:
+        name = "tables/alerts.csv"
+        wanted = {str(seq): entry for seq, entry in self.alerts.items() if entry["at"] >= self.since}
+        words = ("event", "cause", "check", "scope", "subject", "control", "owner", "reason", "key")
+        for number, row in self._rows("alerts", ("entry", "at_utc", *words, "delivered", "deliveries")):
+            entry = wanted.pop(row[0], None)
+            if entry is None:
+                raise BrokenError(
+                    (f"{name} row {number}", f"entry {row[0]} is no alert of the window, or is there twice")
+                )
+            sent = self.deliveries.get(entry["seq"], [])
+            took = any(one["outcome"] == "delivered" for one in sent)
+            told = "; ".join(f"{one['channel']} {one['outcome']} {one['at']}" for one in sent)
+            said = [entry["at"], *(neutral(entry[word]) for word in words), "yes" if took else "no", neutral(told)]
+            if row[1:] != said:
+                raise BrokenError((f"{name} row {number}", f"says something else than entry {row[0]}"))
+        for seq in wanted:
+            raise BrokenError((name, f"leaves out alert {seq}"))
+        self.proved.append("alerts.csv says what alerts and deliveries in the ledger say")
+
+    def _compare_changes(self) -> None:
+        name = "tables/changes.csv"
+        at = {seq: (entry["kind"], entry["at"]) for seq, entry in self.kept.items()}
+        at.update((plan["seq"], ("plan", plan["at"])) for known in self.plans.values() for plan in known)
+        seen: set[int] = set()
+        for number, (entry, kind, moment) in self._rows("changes", ("entry", "kind", "at_utc")):
+            seq = int(entry)
+            seen.add(seq)
+            known = at.get(seq)
+            if known is None and kind == "principal":
+                continue  # an identity that first asks in a run
+            if known != (kind, moment):
+                raise BrokenError((f"{name} row {number}", f"entry {seq} is no {kind} of {moment}"))
+        for seq, (kind, moment) in at.items():
+            if kind == "key" and self.since <= moment < self.until and seq not in seen:
+                raise BrokenError((name, f"leaves out the change of the key at entry {seq}"))
+
+    # 11
+
+    def check_controls(self) -> None:
+        """What the export is about is what the configurations in force bind, as far as they are in the package."""
+        name = "controls.json"
+        said = self.files.json(name)
+        cards, filters = said["controls"], self.predicate["filters"]
+        if self.checks != {check for card in cards for check in card["checks"]}:
+            raise BrokenError((name, "binds other checks than the manifest says the export is about"))
+        if len({card["id"] for card in cards}) != len(cards):
+            raise BrokenError((name, "names a control twice"))
+        self._check_cards(name, cards, filters)
+        self._check_versions(name, said["checks"])
+        if set(said["configurations"]) != self.used:
+            raise BrokenError((name, "names other configurations than the runs of the window"))
+
+    def _check_cards(self, name: str, cards: Sequence[Any], filters: Any) -> None:
+        """A control that was removed in the window, and a check that was unbound in it, still stand in it."""
+        configs = [entry for _, entry in sorted(self.kept.items()) if entry["kind"] == "config"]
+        before = [entry for entry in configs if entry["at"] <= self.since]
+        inside = [entry for entry in configs if self.since < entry["at"] < self.until]
+        chosen = before[-1:] + inside or configs[:1]
+        if not chosen or (not before and self.first) or any(entry["blob"] not in self.configs for entry in chosen):
+            self.unproved.append(
+                "that controls.json is what was configured: a configuration of the window is not in the package"
+            )
+            return
+        wanted: dict[str, dict[str, Any]] = {}
+        for entry in chosen:
+            for id, control in self.configs[entry["blob"]]["controls"].items():
+                known = wanted[id]["checks"] if id in wanted else []
+                checks = [*control["checks"], *(check for check in known if check not in control["checks"])]
+                wanted[id] = {"id": id, "checks": checks}
+                wanted[id].update((part, control[part]) for part in ("title", "owner", "criteria", "cadence_s"))
+        asked, only = set(filters["criteria"]), set(filters.get("controls", ()))
+        ids = [id for id in sorted(wanted) if asked & set(wanted[id]["criteria"]) and (not only or id in only)]
+        if [wanted[id] for id in ids] != [{part: card[part] for part in wanted[ids[0]]} for card in cards]:
+            raise BrokenError((name, "says something else of a control than the configurations in force"))
+        self.proved.append(
+            f"the {len(cards):,} controls, and the checks that they bind, are those of the configurations in force"
+        )
+
+    def _check_versions(self, name: str, cards: Sequence[Any]) -> None:
+        versions = {(c["id"], c["version"], c["source"], str(c["limits"])) for c in cards}
+        judged = {(check, version, f"checks/{check}/{code}.py", limits) for check, code, version, limits in self.judged}
+        if versions != judged or len(versions) != len(cards):
+            raise BrokenError((name, "names other check versions than the runs of the window were judged by"))
+        unknown = 0
+        for card in cards:
+            entry = self.kept.get(card["entry"])
+            if entry is None:
+                unknown += 1
+                continue
+            parts = ("title", "family", "criteria", "stage", "limits", "version")
+            if entry["kind"] != "check" or entry["check"] != card["id"] or any(entry[p] != card[p] for p in parts):
+                raise BrokenError((name, f"says something else of {card['id']} than entry {card['entry']}"))
+        if unknown:
+            self.unproved.append(f"what {unknown:,} entries from before the range say of checks")
+
+    # 12
 
     def reperform(self, run_packaged_checks: bool) -> None:
         """Judges again from the kept answers when the collector is installed here; otherwise says that it did not."""
@@ -967,11 +2077,15 @@ class Proof:
                 else:
                     could_not[problem.what] = could_not.get(problem.what, 0) + 1
             done += len(entries)
-            self._tell("verdicts", done, self.payloads)
+            self._tell("verdicts", done, len(self.ran))
         if differs:
             raise BrokenError(*differs)
         missing = sum(could_not.values())
-        self.proved.append(f"{done - missing:,} of {done:,} runs give the same verdicts again from the kept answers")
+        self.proved.append(
+            f"{done - missing:,} of {len(self.ran):,} runs give the same verdicts again from the kept answers"
+        )
+        if self.blind:
+            could_not["their payloads expired"] = len(self.blind)
         for what, count in sorted(could_not.items()):
             self.unproved.append(f"{count:,} runs were not re-performed: {what}")
 
@@ -980,21 +2094,64 @@ class Proof:
         return self.files.read(found[0]) if found else None
 
     def _account_runs(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-        """The runs of the window, those together that share a call log."""
+        """The runs of the window whose payloads are there, those together that share a call log."""
         together: list[dict[str, Any]] = []
         with self.files.source.open("ledger/entries.jsonl") as lines:
-            for line in lines:
-                if b'"kind":"run"' not in line:
+            for seq, line in enumerate(lines, self.first):
+                if seq not in self.ran or seq in self.blind:
                     continue
-                entry = json.loads(line)
-                if entry["kind"] != "run" or not self.in_window(entry):
-                    continue
+                entry = self.fast.loads(line)
                 if together and together[0]["calls"] != entry["calls"]:
                     yield together[0]["calls"], together
                     together = []
                 together.append(entry)
         if together:
             yield together[0]["calls"], together
+
+    # a sample, drawn anew
+
+    def sample(self, control: str, seed: str, n: int) -> dict[str, Any]:
+        """The first ``n`` items of a control's population in the order that a seed gives, and what they say.
+
+        An item is one subject in one slot, as the run that decides the slot saw it. Raises UsageError.
+        """
+        cards = {card["id"]: card for card in self.files.json("controls.json")["controls"]}
+        if control not in cards:
+            raise UsageError(f"this package has no control {control!r}; it has {', '.join(sorted(cards))}")
+        checks = set(cards[control]["checks"])
+        deciding = {run for (_, check, _, _), (_, run, _) in self.slots.items() if check in checks and run is not None}
+        held = Held(self.files, self.fast)
+        whole, count = hashlib.sha256(), 0
+        first: list[tuple[int, str, str, str, int]] = []  # rank negated, so that the largest is dropped
+        for seq in sorted(deciding):
+            run = self.ran[seq]
+            if run.states is None:
+                continue
+            said = held.of(run)
+            for subject, state in said.states:
+                id = f"{run.check}|{run.scope}|{run.slot}|{subject}"
+                whole.update(f"{id}\n".encode())
+                count += 1
+                rank = -int.from_bytes(hashlib.sha256(f"{seed}{id}".encode()).digest(), "big")
+                if len(first) < n or rank > first[0][0]:
+                    heapq.heappush(first, (rank, id, state, said.reasons[subject], seq))
+                if len(first) > n:
+                    heapq.heappop(first)
+        chosen = sorted(first, reverse=True)
+        items = [
+            {"place": place, "rank": f"{-rank:064x}", "id": id, "state": state, "reason": reason, "run": seq}
+            for place, (rank, id, state, reason, seq) in enumerate(chosen, 1)
+        ]
+        bad = sum(item["state"] == "not-satisfied" for item in items)
+        unread = sum(item["state"] == "undetermined" for item in items)
+        return {
+            "control": control,
+            "seed": seed,
+            "n": n,
+            "population": {"count": count, "digest": whole.hexdigest()},
+            "items": items,
+            "says": sample_says(count, len(items), bad, unread),
+        }
 
     def _tell(self, what: str, done: int, total: int) -> None:
         if self.progress and time.monotonic() - self.told > 0.1:
@@ -1003,8 +2160,20 @@ class Proof:
             sys.stderr.flush()
 
 
+# --- what the steps need besides ---
+
+
 def place_of(entry: Any) -> str:
     return f"ledger/entries.jsonl entry {entry['seq']}"
+
+
+def hidden(name: str) -> bool:
+    last = name.rpartition("/")[2]
+    return last.startswith((".", "~$")) or last.lower() in ("thumbs.db", "desktop.ini")
+
+
+def within(scope: str, other: str) -> bool:
+    return scope == other or scope.startswith(f"{other}/")
 
 
 def fold(hashes: Sequence[bytes]) -> bytes:
@@ -1017,14 +2186,24 @@ def fold(hashes: Sequence[bytes]) -> bytes:
     return root
 
 
-def hidden(name: str) -> bool:
-    last = name.rpartition("/")[2]
-    return last.startswith((".", "~$")) or last.lower() in ("thumbs.db", "desktop.ini")
-
-
-def whole_seconds(stamp: str) -> int:
-    """Unix time, rounded up."""
-    return -int(-seconds(stamp) // 1)
+def root_from(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
+    """The root that an inclusion proof gives for a leaf (RFC 9162 2.1.3.2). Raises ValueError when it cannot be one."""
+    if not 0 <= index < size or any(len(sibling) != 32 for sibling in path):
+        raise ValueError("it is no proof for a tree of this size")
+    place, last, found = index, size - 1, leaf
+    for sibling in path:
+        if not last:
+            raise ValueError("it has too many hashes")
+        if place & 1 or place == last:
+            found = hashlib.sha256(b"\1" + sibling + found).digest()
+            while place and not place & 1:
+                place, last = place >> 1, last >> 1
+        else:
+            found = hashlib.sha256(b"\1" + found + sibling).digest()
+        place, last = place >> 1, last >> 1
+    if last:
+        raise ValueError("it has too few hashes")
+    return found
 
 
 def in_force(plans: Sequence[dict[str, Any]]) -> list[tuple[str, str, dict[str, Any]]]:
@@ -1041,42 +2220,266 @@ def in_force(plans: Sequence[dict[str, Any]]) -> list[tuple[str, str, dict[str, 
     return sorted(stretches, key=lambda s: s[0])
 
 
-def outcome(due: str, deadline: str, run: Any, gaps: Sequence[dict[str, Any]], check: str) -> Slot:
-    """What became of one slot: a word, its run, and the entry that declares it a gap. The first run decides."""
-    if run is None:
-        for gap in gaps:
-            if gap["since"] <= due < gap["until"] and (not gap["checks"] or check in gap["checks"]):
-                return "gap", None, gap["seq"]
-        return "missed", None, None
-    _, started, population, states, _ = run
-    if population is None:
-        return "gap", run, None
-    if states["undetermined"]:
-        return "partial", run, None
-    return ("late" if started > deadline else "observed"), run, None
+def scopes_of(plan: dict[str, Any], item: dict[str, Any]) -> list[str]:
+    """What a check of a plan is due over: the scopes that it lists, or each part of the plan's account."""
+    if "scopes" in item:
+        return list(item["scopes"])
+    return [f"{plan['account']}/{part}" for part in plan["parts"]]
+
+
+ITEM_COLUMNS = ("slot_utc", "run", "check", "scope", "subject", "state", "reason", "facts", "evidence")
+LISTING_PAGES_MAX = 4  # a subject that rests on the listing alone names its pages, up to so many
+
+
+class Said:
+    """What one observations blob says, as items.csv writes it, and who deviates by it."""
+
+    def __init__(self, found: Any) -> None:
+        ids = found["exchanges"]
+        listing = found["listing"] if len(found["listing"]) <= LISTING_PAGES_MAX else []
+        self.rows: list[list[str]] = []
+        self.states: list[tuple[str, str]] = []
+        self.reasons: dict[str, str] = {}
+        for item in found["subjects"]:
+            facts = "" if item["facts"] is None else canonical(item["facts"]).decode()
+            evidence = " ".join([ids[place] for place in item["exchanges"] or listing])
+            subject, state, reason = item["subject"], item["state"], item["reason"]
+            self.rows.append([neutral(subject), state, neutral(reason), facts, evidence])
+            self.states.append((subject, state))
+            self.reasons[subject] = reason
+        self.bad = {subject: self.reasons[subject] for subject, state in self.states if state == "not-satisfied"}
+        self.unread = frozenset(subject for subject, state in self.states if state == "undetermined")
+
+
+class Held:
+    """Observations that were just read: mostly the next run says the same."""
+
+    def __init__(self, files: Files, fast: Any) -> None:
+        self.files, self.fast = files, fast
+        self.said: dict[str, Said] = {}
+        self.subjects = 0
+
+    def of(self, run: Ran) -> Said:
+        found = self.said.get(run.observations)
+        if found is None:
+            found = Said(self.fast.loads(self.files.object(run.observations)))
+            self.subjects += len(found.rows)
+            if self.subjects > HELD_SUBJECTS_MAX:
+                self.said.clear()
+                self.subjects = len(found.rows)
+            self.said[run.observations] = found
+        return found
+
+
+class Deviation:
+    """A stretch in which a subject was not satisfied, as far as the runs of the window show it."""
+
+    def __init__(self, begun: int | None, reason: str, *, earlier: bool) -> None:
+        self.begun = begun  # the run that first saw it; None: the window began with a subject that could not be read
+        self.reason = reason
+        self.earlier = earlier  # it may be older than the window
+        self.mended: int | None = None
+
+
+class Deviations:
+    """Deviations found anew from the observations, to hold exceptions.csv against. Runs come in their order.
+
+    Time in which a subject cannot be read does not end a deviation. What began before the window cannot be seen here:
+    then the table may name a run that is not of the window.
+    """
+
+    def __init__(self, ran: dict[int, Ran], strays: dict[int, tuple[str, str, str]], since: str, until: str) -> None:
+        self.ran, self.strays, self.since, self.until = ran, strays, since, until
+        self.last: dict[tuple[str, str], Said] = {}
+        self.firsts: dict[tuple[str, str], tuple[int, frozenset[str]]] = {}
+        self.open: dict[tuple[str, str], dict[str, Deviation]] = {}
+        self.found: dict[tuple[str, str, str], list[Deviation]] = {}
+        self.older = 0
+
+    def take(self, seq: int, run: Ran, said: Said) -> None:
+        pair = run.check, run.scope
+        if self.last.get(pair) is said:
+            return
+        first = pair not in self.last
+        self.last[pair] = said
+        standing = self.open.setdefault(pair, {})
+        for subject in [s for s in standing if s not in said.bad and s not in said.unread]:
+            standing.pop(subject).mended = seq
+        if first:
+            self.firsts[pair] = seq, frozenset((*said.bad, *said.unread))
+            for subject in said.unread:
+                self._begin(pair, subject, Deviation(None, "", earlier=True))
+        for subject, reason in said.bad.items():
+            known = standing.get(subject)
+            if known is None:
+                self._begin(pair, subject, Deviation(seq, reason, earlier=first))
+            elif known.begun is None:
+                known.begun, known.reason = seq, reason
+
+    def _begin(self, pair: tuple[str, str], subject: str, deviation: Deviation) -> None:
+        self.open[pair][subject] = deviation
+        self.found.setdefault((*pair, subject), []).append(deviation)
+
+    def wrong_with(self, row: Sequence[str]) -> str:
+        """What is wrong with a row of exceptions.csv; "" when it is one of the deviations, which is then settled."""
+        check, scope, subject, since, until, first_bad, mended_by, reason, began = row
+        begun, mended = int(first_bad), int(mended_by) if mended_by else None
+        if (until == "") != (mended is None) or not self.since <= since < (until or self.until) <= self.until:
+            return "has no possible times"
+        started = self._started(begun, check, scope)
+        if since != max(started or self.since, self.since) or began != (
+            "no" if (started or "") >= self.since else "yes"
+        ):
+            return f"did not begin then, by run {begun}"
+        if mended is not None and self._started(mended, check, scope) != until:
+            return f"was not mended then, by run {mended}"
+        known = self.found.get((check, scope, neutral_off(subject)), [])
+        for place, deviation in enumerate(known):
+            if begun in self.ran and deviation.begun != begun:
+                continue
+            if begun not in self.ran and not deviation.earlier:
+                continue
+            if mended in self.ran or mended is None:
+                seen = deviation.mended
+                if seen is not None and self.ran[seen].started >= self.until:
+                    seen = None
+                if seen != mended:
+                    continue
+            if begun in self.ran and reason != neutral(deviation.reason):
+                return f"has another reason than run {begun}"
+            del known[place]
+            self.older += begun not in self.ran
+            return ""
+        seq, bad = self.firsts.get((check, scope), (0, frozenset()))
+        over = mended is not None and (mended not in self.ran or (mended == seq and neutral_off(subject) not in bad))
+        if begun not in self.ran and over:
+            self.older += 1
+            return ""
+        return "is no deviation that the runs of the window show"
+
+    def _started(self, seq: int, check: str, scope: str) -> str | None:
+        """When a run began; None for one that is not of the window. Raises ValueError for one of something else."""
+        if seq in self.ran:
+            run = self.ran[seq]
+            found = run.check, run.scope, run.started
+        elif seq in self.strays:
+            found = self.strays[seq]
+        else:
+            return None
+        if found[:2] != (check, scope):
+            raise ValueError(f"run {seq} is not of {check} over {scope}")
+        return found[2]
+
+    def left(self) -> Iterator[str]:
+        """The deviations that no row of the table has settled."""
+        for (check, scope, subject), known in sorted(self.found.items()):
+            for deviation in known:
+                if deviation.begun is not None and self.ran[deviation.begun].started < self.until:
+                    yield f"{check} over {scope}, {subject}, from run {deviation.begun} on"
+
+
+def neutral_off(text: str) -> str:
+    """A text as it was before a table put an apostrophe before it."""
+    return text[1:] if text[:1] == "'" and text[1:].startswith(RUN_BY_A_SPREADSHEET) else text
+
+
+def sample_says(population: int, n: int, bad: int, unread: int) -> list[str]:
+    """What a sample shows and what it does not. What could not be read counts as if it deviated: nobody knows."""
+    seen = f"{bad:,} deviate, {unread:,} could not be read" if bad or unread else "none deviates"
+    if n >= population:
+        first = f"all {population:,} items were looked at, {seen}: this is no sample, there is nothing to infer"
+    else:
+        first = (
+            f"{n:,} of {population:,} items were drawn, {seen}: with 90 % confidence at most "
+            f"{100 * upper_limit(n, bad + unread):.1f} % of the population deviates; were it more, nine of ten samples "
+            f"of this size would have shown more than {bad + unread:,}"
+        )
+    return [first, *SAMPLE_LIMITS]
+
+
+SAMPLE_LIMITS = (
+    "it does not say that nothing else deviates: tables/exceptions.csv lists every deviation that any run saw",
+    (
+        "it says nothing of what was never in the population: accounts that were not planned, subjects that came and "
+        "went between two runs, slots in which nobody looked (tables/coverage.csv)"
+    ),
+    "it says nothing of whether the check asks the right question: read its source once, under checks/",
+)
+
+
+def upper_limit(n: int, bad: int) -> float:
+    """The share of deviations that a sample does not rule out: one-sided binomial limit at 90 % (Clopper, Pearson)."""
+    if bad >= n:
+        return 1.0
+    low, high = bad / n, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        at_most = sum(math.comb(n, k) * middle**k * (1 - middle) ** (n - k) for k in range(bad + 1))
+        low, high = (middle, high) if at_most > 0.1 else (low, middle)
+    return high
 
 
 # --- what the reader is told ---
 
-LIMITS = (
-    "that no account or region was left out of the plan from the first day: compare it with a list of all accounts",
-    "that no answer was forged before it was written down: find request ids in the cloud's own log, and look yourself",
-    "what happened between two runs: a state that came and went in between was not seen",
-    "answers of runs outside the window: the ledger entries are here, what they rest on is not",
+LIMITS = (  # what, and what does instead
+    (
+        "an account, subscription or project that was left out of the plan from the first day",
+        (
+            "let the organisation's own list (AWS Organizations, the Entra tenant, the Google organisation) be printed "
+            "before your eyes, and compare it with the accounts in plan.json; bills are a second list"
+        ),
+    ),
+    (
+        "an answer that was forged before it was written down",
+        (
+            "find the request ids of the call logs in CloudTrail, which proves that and when each question was asked; "
+            "and look at some subjects yourself, live, on a day of your choice"
+        ),
+    ),
+    (
+        "what happened between two runs: a state that came and went was not seen",
+        "ask the cloud's own activity log for changes of the subjects that you sample",
+    ),
+    (
+        "a ledger written anew by whoever has its key, and those of the outside: nothing that you hold says otherwise",
+        "hold a checkpoint of your own: ask for one before the window begins, and now and then by mail",
+    ),
+    (
+        "another ledger, kept for other readers",
+        "compare origin, key and a checkpoint with another reader, or let one witness see them all",
+    ),
+    (
+        "whether a check asks the right question",
+        "read its source once, under checks/: the same code judged every subject",
+    ),
+    (
+        "answers of runs outside the window: the ledger entries are here, what they rest on is not",
+        "ask for a wider window",
+    ),
 )
+LEVELS = ("signed", "held by you", "time-stamped", "witnessed")
 
 
-def prove(path: Path, trust: Path | None, run_packaged_checks: bool, progress: bool) -> dict[str, Any]:
+def prove(
+    path: Path,
+    trust: Path | None,
+    run_packaged_checks: bool,
+    progress: bool,
+    fast: Any = Plain,
+    sample: tuple[str, str, int] | None = None,
+) -> dict[str, Any]:
     """Everything that is to be said about a package, as printed by --json. Raises UsageError."""
-    held = None if trust is None else Trust(trust)
+    held = Trust(trust, path, fast)
     if not path.exists():
         raise UsageError(f"{path}: there is no such folder or zip file")
     broken: list[tuple[str, str]] = []
     proof: Proof | None = None
+    drawn: dict[str, Any] | None = None
     try:
         files = Files(Folder(path) if path.is_dir() else Zip(path))
-        proof = Proof(files, held, progress)
+        proof = Proof(files, held, progress, fast)
         proof.run(run_packaged_checks)
+        drawn = proof.sample(*sample) if sample else None
     except BrokenError as error:
         broken = list(error.found)
     except OSError as error:
@@ -1084,13 +2487,21 @@ def prove(path: Path, trust: Path | None, run_packaged_checks: bool, progress: b
     finally:
         if progress:
             sys.stderr.write("\r" + " " * 60 + "\r")
+    levels = proof.levels if proof and not broken else []
     return {
         "package": str(path),
         "verified": not broken,
         "broken": [{"where": where, "what": what} for where, what in broken],
+        "assurance": {
+            "level": max((item["level"] for item in levels if item["holds"]), default=None),
+            "levels": levels,
+        },
         "proved": proof.proved if proof else [],
-        "not_proved": ([] if broken or proof is None else proof.unproved) + list(LIMITS),
+        "not_proved": [] if broken or proof is None else proof.unproved,
+        "not_caught": [{"what": what, "instead": instead} for what, instead in LIMITS],
+        "left_out": proof.left_out if proof and not broken else {},
         "missed": proof.missed if proof else [],
+        "sample": drawn,
         "signed_by": proof.key.text if proof and proof.predicate else None,
         "window": proof.predicate.get("window") if proof else None,
         "range": proof.predicate.get("range") if proof else None,
@@ -1104,23 +2515,33 @@ def print_text(found: dict[str, Any]) -> None:
     if window:
         print(f"Window    {window['name']}: {window['since']} to {window['until']} ({window['zone']})")
         print(f"Ledger    {span['first']:,} to {span['last']:,}, signed by {found['signed_by']}")
+    level = found["assurance"]["level"]
+    if level is not None:
+        print(f"Assurance level {level} of 3: {LEVELS[level]}")
+        for item in found["assurance"]["levels"]:
+            print(f"  {item['level']} {'yes' if item['holds'] else 'no '} {item['words']}")
     for title, lines in (("Proved", found["proved"]), ("Not proved", found["not_proved"])):
         if lines:
             print(f"\n{title}")
             for line in lines:
                 print(f"  - {line}")
+    print("\nWhat cryptography does not catch, and what does")
+    for item in found["not_caught"]:
+        print(f"  - {item['what']}\n    instead: {item['instead']}")
     if found["missed"]:
         print(f"\nMissed: {len(found['missed']):,} slots were due, and have neither a run nor a declared gap")
-        for item in found["missed"][:FAILURES_TOLD]:
+        for item in found["missed"][:TOLD_MAX]:
             print(f"  - {item['due']} {item['check']} over {item['scope']}")
-        if len(found["missed"]) > FAILURES_TOLD:
+        if len(found["missed"]) > TOLD_MAX:
             print('  - more: see --json, or state "missed" in tables/results.csv')
+    if found["sample"]:
+        print_sample(found["sample"])
     if found["broken"]:
         print("\nBroken")
-        for item in found["broken"][:FAILURES_TOLD]:
+        for item in found["broken"][:TOLD_MAX]:
             print(f"  - {item['where']}: {item['what']}")
-        if len(found["broken"]) > FAILURES_TOLD:
-            print(f"  - and {len(found['broken']) - FAILURES_TOLD:,} more: see --json")
+        if len(found["broken"]) > TOLD_MAX:
+            print(f"  - and {len(found['broken']) - TOLD_MAX:,} more: see --json")
     print(f"\nThis verifier's SHA-256 is {found['verifier']}: compare it with the one published for its release.")
     if found["verified"]:
         print("VERIFIED: what can be proved holds.")
@@ -1129,22 +2550,40 @@ def print_text(found: dict[str, Any]) -> None:
         print(f"DOES NOT VERIFY: {first['where']}: {first['what']}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def print_sample(drawn: dict[str, Any]) -> None:
+    population = drawn["population"]
+    print(f"\nSample of {len(drawn['items']):,} for {drawn['control']}, seed {drawn['seed']!r}")
+    print(f"  population: {population['count']:,} items, SHA-256 over all ids {population['digest']}")
+    for item in drawn["items"]:
+        print(f"  {item['place']:>4} {item['state']:14} {item['id']}: {item['reason']} (run {item['run']})")
+    for line in drawn["says"]:
+        print(f"  - {line}")
+
+
+def main(arguments: Sequence[str] | None = None, fast: Any = Plain) -> int:
     """The command. Prints, and returns the exit code: 0 fine, 2 usage, 4 does not verify."""
     words = argparse.ArgumentParser(prog="verify.py", description="Prove an evidence package, offline.")
     words.add_argument("package", nargs="?", type=Path, help="a folder or a .zip; default: where this file is")
-    words.add_argument("--trust", type=Path, metavar="DIR", help="your own folder: log.vkey, earlier *.note")
+    words.add_argument(
+        "--trust", type=Path, metavar="DIR", help="your own folder: log.vkey, witness.vkey, tsa.pem, earlier *.note"
+    )
     words.add_argument("--json", action="store_true", help="print JSON")
     words.add_argument(
         "--run-packaged-checks",
         action="store_true",
         help="judge with the check sources in the package where others are installed: only code that you trust",
     )
+    words.add_argument("--sample", metavar="CONTROL", help="draw a sample of a control's population anew")
+    words.add_argument("--seed", metavar="S", help="the seed of the sample: whatever you choose")
+    words.add_argument("--n", type=int, default=25, metavar="N", help="how many items the sample has (25)")
     given = words.parse_args(arguments)
     try:
+        if (given.sample is None) != (given.seed is None) or not 1 <= given.n <= 100_000:
+            raise UsageError("a sample needs --sample CONTROL and --seed S, and --n from 1 to 100000")
+        sample = None if given.sample is None else (given.sample, given.seed, given.n)
         progress = sys.stderr.isatty() and not given.json
         package = given.package or Path(__file__).resolve().parent
-        found = prove(package, given.trust, given.run_packaged_checks, progress)
+        found = prove(package, given.trust, given.run_packaged_checks, progress, fast, sample)
     except UsageError as error:
         print(f"verify.py: {error}", file=sys.stderr)
         return USAGE

@@ -73,6 +73,7 @@ class Metrics:
         self._given_up = self._gauge("deliveries_given_up", "Open alerts that a channel never took.", "channel")
         self._troubles = self._counter("troubles", "Jobs of the collector that failed.", "job")
         self._entries = self._gauge("ledger_entries", "Entries in the ledger.")
+        self._leading = self._gauge("leader", "1 while this process collects, 0 while it stands by.")
         self._checkpoint = self._gauge("checkpoint_timestamp_seconds", "When the ledger was last signed.")
         self._calls = self._counter(
             "cloud_calls", "Questions to a cloud, by how they were answered.", "cloud", "outcome"
@@ -140,6 +141,10 @@ class Metrics:
             self._given_up.labels(name)
             for outcome in DELIVERY_OUTCOMES:
                 self._deliveries.labels(name, outcome)
+
+    def leads(self, leads: bool) -> None:
+        """Whether this process collects, or stands by for another."""
+        self._leading.set(int(leads))
 
     def trouble(self, job: str) -> None:
         """Counts a job that failed. ``job`` is the kind of job, never an account."""

@@ -16,6 +16,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public TO collector_writer, collector_reade
 -- The log: appended to.
 GRANT INSERT ON head, entry, tile, edge, blob, checkpoint, expired TO collector_writer;
 GRANT UPDATE ON head, edge TO collector_writer;
+GRANT INSERT, UPDATE ON lease TO collector_writer;
 -- Payloads whose term is over are dropped, and what leaned on them is packed anew; triggers refuse anything else.
 GRANT UPDATE (encoding, base, depth, data), DELETE ON blob TO collector_writer;
 

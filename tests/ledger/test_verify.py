@@ -87,7 +87,8 @@ def test_an_honest_package_verifies_and_every_verdict_is_given_again(honest: Pat
 
 
 def test_it_says_what_it_could_not_prove(honest: Path) -> None:
-    not_proved = " ".join(prove(honest)["not_proved"])
+    found = prove(honest)
+    not_proved = " ".join([*found["not_proved"], *(limit["what"] for limit in found["not_caught"])])
     for words in (
         "came with the package",
         "history was not rewritten",
