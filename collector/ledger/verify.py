@@ -1761,10 +1761,12 @@ class Proof:
 
     def _say_what_is_left_out(self) -> None:
         if self.left_out:
-            counts = ", ".join(f"{count:,} {kind}s" for kind, count in sorted(self.left_out.items()))
+            slots = self.left_out.get("slot", 0)
+            rest = [f"{count:,} {kind}s" for kind, count in sorted(self.left_out.items()) if kind != "slot"]
             self.unproved.append(
-                f"what this export leaves out, since it was asked for less than the window holds: {counts}. Their "
-                "entries are here, complete; what they rest on, and their rows in the tables, are not"
+                f"{slots:,} slots of checks or scopes that this export leaves out are not accounted for in it"
+                f"{', nor ' if rest else ''}{', '.join(rest)}: their entries are here, complete; what they rest on and "
+                "their rows in the tables are not"
             )
 
     # 10
