@@ -48,7 +48,8 @@ HOSTS = (
 CONTAINER = re.compile(r"/[a-z0-9](-?[a-z0-9]){2,62}/?")
 UNTIL, MODE = "x-ms-immutability-policy-until-date", "x-ms-immutability-policy-mode"
 LISTING_BYTES_MAX = 64 * 1024 * 1024  # of one page; Azure sends 5,000 blobs at most
-EXISTS = frozenset(("BlobAlreadyExists", "ConditionNotMet"))
+# The last is for whoever may only add blobs: it is refused before the condition is looked at, or after.
+EXISTS = frozenset(("BlobAlreadyExists", "ConditionNotMet", "UnauthorizedBlobOverwrite"))
 THROTTLED = frozenset(("ServerBusy", "TooManyRequests", "AccountLimitExceeded"))
 # https://learn.microsoft.com/rest/api/storageservices/authorize-with-azure-active-directory
 HOW = "see deploy/anchors/README.md"
@@ -218,7 +219,7 @@ def _refused(what: str, reply: Reply) -> Exception:
         return Later(Unavailable(f"{said}; the next checkpoint tries again"), wait)
     if reply.status == 401:  # once more, with another token
         return Later(Denied(f"{said}; look at the credentials of this place: the token was refused"), attempts=2)
-    if reply.status == 403:
+    if reply.status == 403 and code not in EXISTS:
         return Denied(f"{said}; {ASSIGN}, and let the account's firewall admit the collector")
     return _Refused(f"{said}; {HOW}", code)
 

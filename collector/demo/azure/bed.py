@@ -1,7 +1,7 @@
 """The simulated Entra tenant on the wire: takes a request apart, lets it fail on demand, answers and logs it.
 
-What is answered is in ``entra.py``, ``arm.py``, ``resource_graph.py`` and ``microsoft_graph.py``; what there is, in
-``estate.py``. TLS and sockets are in ``collector/demo/proxy.py``.
+What is answered is in ``entra.py``, ``arm.py``, ``resource_graph.py``, ``microsoft_graph.py`` and ``blobs.py``; what
+there is, in ``estate.py``. TLS and sockets are in ``collector/demo/proxy.py``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
-from collector.demo.azure import arm, entra, errors, faults, imds, key_vault, microsoft_graph
+from collector.demo.azure import arm, blobs, entra, errors, faults, imds, key_vault, microsoft_graph
 from collector.demo.azure.errors import Refusal
 from collector.demo.azure.estate import populate as populate_estate
 from collector.demo.azure.estate import populate_subscription
@@ -49,7 +49,11 @@ HEADERS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains", "
 class AzureBed:
     """One tenant. Each public method except ``handle`` is a control call: JSON in, JSON out."""
 
-    hosts: tuple[str, ...] = (*map(re.escape, (entra.HOST, arm.HOST, microsoft_graph.HOST)), key_vault.HOSTS)
+    hosts: tuple[str, ...] = (
+        *map(re.escape, (entra.HOST, arm.HOST, microsoft_graph.HOST)),
+        key_vault.HOSTS,
+        blobs.HOST.pattern,
+    )
 
     def __init__(
         self,
@@ -76,6 +80,7 @@ class AzureBed:
             self._issuer.world = self.world
             self._entra = entra.Entra(self._issuer)
             self._quotas = Quotas(clock)
+            self._blobs = blobs.Storage(self.world)
             self._faults: list[Fault] = []
             self._calls: deque[dict[str, Any]] = deque(maxlen=CALLS_MAX)
             self._number = 0
@@ -166,6 +171,16 @@ class AzureBed:
     def remove(self, id: str) -> None:
         with self._lock:
             self.world.remove(self._key(id))
+
+    def make_container(self, account: str, container: str, immutable: bool = True) -> None:
+        """An empty container of Blob Storage, with version-level immutability or without. No check knows of it."""
+        with self._lock:
+            self._blobs.make(account, container, immutable)
+
+    def storage_rights(self, rights: list[str] | None = None) -> None:
+        """What the collector may do in every container; None for what it has at the start (``blobs.RIGHTS``)."""
+        with self._lock:
+            self._blobs.rights = set(blobs.RIGHTS if rights is None else rights)
 
     def vault_key(self, vault: str, name: str, kind: str = "EC", curve: str = "P-256") -> str:
         """A key appears in a vault; the URL of its version, to be edited ("attributes.enabled") as any object."""
@@ -280,7 +295,9 @@ class AzureBed:
             body = json.loads(request.body) if request.body[:1] in (b"{", b"[") else None
         except ValueError:
             body = None
-        if body is None and request.host == entra.HOST:
+        if blobs.HOST.fullmatch(request.host):
+            body = request.body
+        elif body is None and request.host == entra.HOST:
             body = dict(urllib.parse.parse_qsl(request.body.decode("utf-8", "replace")))
         own = str(uuid.uuid4())
         return Ask(
@@ -308,6 +325,8 @@ class AzureBed:
     def _refused(self, fault: Fault, ask: Ask) -> Refusal:
         if re.fullmatch(key_vault.HOSTS, ask.host):
             return key_vault.fault(fault.kind, ask)
+        if blobs.HOST.fullmatch(ask.host) and fault.kind in blobs.FAULTS:
+            return blobs.refusal(*blobs.FAULTS[fault.kind])
         return self._entra.fault(fault.kind) if ask.host == entra.HOST else faults.refusal(fault, ask)
 
     def _log(self, ask: Ask, status: int, fault: str, principal: str) -> None:
@@ -341,6 +360,9 @@ class AzureBed:
                 with self._lock:
                     signed = key_vault.answer(self.world, self.issuer, ask)
                 return (self._not_served(ask) if signed is None else self._json(ask, 200, signed, {})), CLIENT
+            if blobs.HOST.fullmatch(ask.host):
+                with self._lock:
+                    return self._blobs.answer(self.issuer, ask), CLIENT
             ask = replace(ask, principal=self.issuer.token(ask).principal)
             principal = ask.principal.application
             with self._lock:
@@ -364,6 +386,8 @@ class AzureBed:
         return self._written(ask, errors.arm(404, "NotFound", words))
 
     def _written(self, ask: Ask, error: Refusal) -> Response:
+        if blobs.HOST.fullmatch(ask.host):
+            return blobs.written(ask, error)
         return self._json(ask, error.status, error.body, error.headers)
 
     def _json(self, ask: Ask, status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> Response:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from collector.demo.azure import arm, entra, errors, microsoft_graph, resource_graph
+from collector.demo.azure import arm, blobs, entra, errors, microsoft_graph, resource_graph
 from collector.demo.azure.errors import Refusal
 from collector.demo.azure.tokens import Issuer
 from collector.demo.azure.world import Ask
@@ -19,6 +19,10 @@ FAULT_KINDS = (
     "licence",  # Microsoft Graph only
     "unregistered",  # Azure Resource Manager only
     "cae",  # a claims challenge, until the token is one that was asked for with the claims
+    "404",  # these four Blob Storage only
+    "409",
+    "412",
+    "429",
     "500",
     "slow",
     "reset",
@@ -49,6 +53,8 @@ class Fault:
             return False
         if self.kind == "cae":
             return not door and not issuer.answers_challenge(ask, self.since)
+        if self.kind in ("404", "409", "412", "429"):
+            return blobs.HOST.fullmatch(ask.host) is not None
         only = {"licence": microsoft_graph.HOST, "unregistered": arm.HOST}.get(self.kind, ask.host)
         return only == ask.host
 

@@ -32,6 +32,7 @@ RESOURCES = {
     "https://management.core.windows.net": "management.azure.com",
     "https://graph.microsoft.com": "graph.microsoft.com",
     "https://vault.azure.net": "vault.azure.net",
+    "https://storage.azure.com": "storage.azure.com",
     GRAPH_APPLICATION: "graph.microsoft.com",
 }
 # The cluster whose service account may act as the application: what its federated credential names.

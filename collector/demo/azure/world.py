@@ -141,6 +141,7 @@ class World(Objects):
             "token_seconds": 3599,
             "resource_graph_per_5s": 15,
             "resource_graph_lag_seconds": 0,  # how late Resource Graph learns of a change
+            "blob_uploads_unlocked": False,  # a policy that comes with an upload is unlocked whatever its mode says
             "subscription_reads": 250,  # how many reads of one subscription Azure Resource Manager takes at once,
             "subscription_reads_per_second": 25,  # and how many more each second
             **self.settings,
