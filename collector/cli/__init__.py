@@ -3,7 +3,7 @@
 A command is added by a module here that registers it with ``app``; the order of the imports is that of ``--help``.
 """
 
-from collector.cli import setup, observe, checks, windows, corroborate, decide, anchor, witness, db, demo  # isort: skip
+from collector.cli import setup, observe, checks, windows, corroborate, decide, anchor, keys, witness, db, demo  # isort: skip
 from collector.cli.app import app, main
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "db",
     "decide",
     "demo",
+    "keys",
     "main",
     "observe",
     "setup",

@@ -30,11 +30,13 @@ checks_app = typer.Typer(help="The checks that there are.", no_args_is_help=True
 window_app = typer.Typer(help="The observation windows of the configuration.", no_args_is_help=True)
 db_app = typer.Typer(help="The ledger's database.", no_args_is_help=True)
 anchor_app = typer.Typer(help="The places outside that hold checkpoints.", no_args_is_help=True)
+key_app = typer.Typer(help="The key that signs the ledger.", no_args_is_help=True)
 witness_app = typer.Typer(help="A witness of somebody else's ledger, which you run.", no_args_is_help=True)
 app.add_typer(checks_app, name="checks")
 app.add_typer(window_app, name="window")
 app.add_typer(db_app, name="db")
 app.add_typer(anchor_app, name="anchor")
+app.add_typer(key_app, name="key")
 app.add_typer(witness_app, name="witness")
 
 
