@@ -379,9 +379,9 @@ class Match(Table):
     owner: Text | None = Field(default=None, description="Owner of the control.")
     control: Text | None = Field(default=None, description="Id of the control.")
     scope: ScopeText | None = Field(default=None, description="A scope and everything below it: `aws/123456789012`.")
-    cause: Literal["failed", "blind", "missed", "anchor", "lapsed"] | None = Field(
+    cause: Literal["failed", "blind", "missed", "late", "anchor", "lapsed"] | None = Field(
         default=None,
-        description="A subject failed or could not be seen, a slot was missed, a place outside took no checkpoint, or an "
+        description="A subject failed or could not be seen, a slot was missed or late, a place outside took no checkpoint, or an "
         "acceptance ran out.",
     )
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 STOP_SECONDS_MAX = 8  # SIGTERM to exit; containers are killed after 10
 DELIVER_SECONDS = 5
 TICK_SECONDS_STALE = 60
+NOT_RUNNING = "the collector was not running"
 
 log = structlog.get_logger(__name__)
 
@@ -127,6 +128,7 @@ class Daemon:
         self.failed: CollectorError | None = None  # why this process must end
         self._leadership = operation.ledger.leadership
         self._ended = threading.Event()
+        self._away = NOT_RUNNING  # why slots were lost while this process did not lead
         self._working = 0
         self._idle = threading.Condition()
         self._ticked = time.monotonic()
@@ -157,7 +159,7 @@ class Daemon:
         except StoreError as error:
             if "leading" not in self.troubles:
                 log.error("trouble", job="leading", what=str(error))
-            self.troubles["leading"] = str(error)
+            self.troubles["leading"] = self._away = str(error)
             leads = self._leadership.held()
         if leads and not self.schedule.running:
             try:
@@ -171,7 +173,7 @@ class Daemon:
                 self._leadership.release()
                 self._ended.set()
         elif not leads and self.schedule.running:
-            log.warning("another process leads now; this one stands by")
+            log.warning("no longer leads; stands by")
             self.schedule.stop()
         self.metrics.leads(leads)
 
@@ -197,7 +199,7 @@ class Daemon:
             self.schedule.every(f"plan {account.scope}", 3600, self._job(f"plan {account.scope}", self._plan(account)))
         self.schedule.every("heartbeat", settings.heartbeat, self._job("heartbeat", operation.heartbeat))
         self.schedule.every("checkpoint", settings.checkpoint, self._job("checkpoint", self._anchor))
-        self.schedule.at_slots("window", self._next_end, self._job("window", self._anchor))
+        self.schedule.at_slots("window", self._next_end, self._job("window", self._anchor), account=False)
         self.schedule.every("decisions", 3600, self._job("decisions", self._review))
         self.schedule.every("retention", 86_400, self._job("retention", self._drop))
         self.schedule.every("deliver", DELIVER_SECONDS, self._job("deliver", self._deliver))
@@ -236,14 +238,20 @@ class Daemon:
         def work() -> None:
             trouble = self.troubles.get(f"account {account.scope}")
             why = f"the last run failed: {trouble}" if trouble else "the run before it was still at work"
-            self._note(self.operation.answer_due(account, reason or why))
+            # A slot that fell due meanwhile is answered at once, late; what is due after that waits behind the others.
+            for _ in range(2):
+                sealed = self.operation.answer_due(account, reason or why)
+                self._note(sealed)
+                if sealed is None:
+                    return
 
         return work
 
     def _catch_up(self) -> None:
         for account in self.operation.accounts:
             name = f"account {account.scope}"
-            self._job(name, self._observe(account, "the collector was not running"))()
+            self._job(name, self._observe(account, self._away))()
+        self._away = NOT_RUNNING
 
     def _deliver(self) -> object:
         counts = deliver_due(self.operation.ledger, self.channels, self.operation.clock)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any, Protocol
@@ -246,7 +246,26 @@ class Operation:
             self.declare(account, [item for item in waiting if item.at < newest], reason)
             sealed = self.observe(account, newest, [item for item in waiting if item.at == newest])
             self._accounted[str(account.scope)] = newest
+            if sealed is not None and sealed.runs:
+                self._say_whether_late(account.scope, newest, min(run.started for run in sealed.runs), sealed)
             return sealed
+
+    def _say_whether_late(self, scope: Scope, slot: datetime, started: datetime, sealed: Sealed) -> None:
+        """One alert while an account's runs begin after their grace, and its end when they begin in time again."""
+        late = started - slot
+        opened = self.ledger.projection.open_alerts().get(route.dedup_key(Cause.LATE, "", str(scope), ""))
+        if (late > timedelta(seconds=self.settings.schedule.grace)) == (opened is not None):
+            return
+        first = sealed.entries[0].seq
+        if opened is None:
+            words = f"the run that was due at {canonical.stamp(slot)} began {int(late.total_seconds() // 60)} min later"
+            drift = Drift(Cause.LATE, Event.TRIGGER, "", str(scope), "", words, slot, None, first)
+        else:
+            since = canonical.moment(opened.data["since"])
+            words = "runs begin in time again"
+            drift = Drift(Cause.LATE, Event.RESOLVE, "", str(scope), "", words, since, first, opened.data["first_bad"])
+        with self.ledger.write() as batch:
+            self._alert(batch, drift, self.clock(), batch.projection.open_alerts())
 
     def observe(self, account: AccountSettings, slot: datetime | None, items: Sequence[Due] = ()) -> Sealed | None:
         """One account run: every due check over one transcript, sealed in one transaction or not at all.
@@ -316,7 +335,7 @@ class Operation:
             for run in runs:
                 already = opened.get((run.check, str(run.scope)), {})
                 entry, raised = self._seal_one(batch, scope, slot, reference, principal, digest, run, already, standing)
-                entries.append(entry)
+                entries.append(replace(entry))  # without what was parsed of it: a run may have ten thousand
                 alerts += raised
             alerts += self._resolve_missed(batch, scope, standing)
         return Sealed(scope, slot, tuple(runs), tuple(entries), alerts, len(transcript.log))

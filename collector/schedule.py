@@ -16,7 +16,8 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-ACCOUNTS_MAX = 8  # accounts observed at once
+ACCOUNTS_MAX = 8  # accounts observed at once; the others wait in the order in which they fell due
+HOUSE_MAX = 6  # heartbeats, checkpoints, deliveries: never behind an account
 
 
 class SlotTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 is untyped
@@ -35,14 +36,22 @@ class Schedule:
     def __init__(self) -> None:
         self._scheduler = BackgroundScheduler(
             jobstores={"default": MemoryJobStore()},
-            executors={"default": ThreadPoolExecutor(ACCOUNTS_MAX + 4)},
+            executors={"default": ThreadPoolExecutor(HOUSE_MAX), "accounts": ThreadPoolExecutor(ACCOUNTS_MAX)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone=UTC,
         )
 
-    def at_slots(self, name: str, next_after: Callable[[datetime], datetime | None], job: Callable[[], Any]) -> None:
-        """Runs ``job`` at each slot."""
-        self._scheduler.add_job(job, SlotTrigger(next_after), id=name, replace_existing=True)
+    def at_slots(
+        self,
+        name: str,
+        next_after: Callable[[datetime], datetime | None],
+        job: Callable[[], Any],
+        *,
+        account: bool = True,
+    ) -> None:
+        """Runs ``job`` at each slot. That of an account waits for its turn when many are due; it waits once."""
+        pool = "accounts" if account else "default"
+        self._scheduler.add_job(job, SlotTrigger(next_after), id=name, replace_existing=True, executor=pool)
 
     def every(self, name: str, seconds: int, job: Callable[[], Any]) -> None:
         """Runs ``job`` now and then every ``seconds``."""

@@ -213,6 +213,18 @@ def test_down_time_is_declared_and_told_and_over_when_observed_again(bench: Benc
     assert states.count(SlotState.GAP) == 4
 
 
+def test_a_run_that_begins_after_its_grace_is_told_once_and_so_is_its_end(bench: Bench) -> None:
+    bench.hour()
+    for _ in range(2):
+        bench.now += HOUR + timedelta(minutes=20)
+        bench.operation.answer_due(bench.account)
+        bench.now -= timedelta(minutes=20)
+    assert [told for told in alerts(bench) if told[0] == "late"] == [("late", "trigger", "")]
+    assert [slot.state for slot in bench.slots()][-2:] == [SlotState.LATE, SlotState.LATE]
+    bench.hour()
+    assert [told for told in alerts(bench) if told[0] == "late"] == [("late", "trigger", ""), ("late", "resolve", "")]
+
+
 def test_an_outage_of_days_is_due_and_declared_to_the_last_slot(bench: Bench) -> None:
     bench.hour()
     bench.now += timedelta(days=5)

@@ -118,6 +118,8 @@ def _matches(match: Match, drift: Drift, control: Control | None, family: str) -
 def _title(drift: Drift, check: AnyCheck | None) -> str:
     if check is not None:
         return title_of(check)
+    if drift.cause is Cause.LATE:
+        return "Every planned observation of the account begins in time."
     if drift.cause is Cause.ANCHOR:
         return "Checkpoints of the ledger are held outside."
     return drift.check or "Every planned observation of the account takes place."
@@ -127,6 +129,8 @@ def _remedy(drift: Drift, check: AnyCheck | None) -> str:
     """What to do about the cause: a subject that cannot be seen is not mended by what mends a failed one."""
     if drift.cause is Cause.ANCHOR:
         return f"see that {drift.subject} can be reached and accepts us; `collector anchor test` asks it at once."
+    if drift.cause is Cause.LATE:
+        return "observe less often (cadence in the control file), or divide the accounts among several collectors."
     if drift.cause is Cause.LAPSED:
         return "mend the deviation, or decide anew with `collector accept`."
     if drift.cause is Cause.MISSED:

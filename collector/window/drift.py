@@ -17,6 +17,7 @@ class Cause(StrEnum):
     FAILED = "failed"  # a subject is not satisfied
     BLIND = "blind"  # a subject, or a whole scope, can no longer be read
     MISSED = "missed"  # slots passed that nobody observed
+    LATE = "late"  # an account's runs begin after their grace: there is more to do than the cadence leaves time for
     ANCHOR = "anchor"  # a place outside takes no checkpoints; the subject is the place, check and scope are ""
     LAPSED = "lapsed"  # a decision to live with a deviation is over, and the deviation is not
 

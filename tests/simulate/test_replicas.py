@@ -24,4 +24,4 @@ def test_replicas_that_die_stop_and_are_cut_off_never_fork_or_lose_a_slot(tmp_pa
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["wrong"] == []
     assert found["slots"]["observed"] > 50
-    assert sum(found["events"].values()) >= 10
+    assert sum(found["events"].values()) >= 6
