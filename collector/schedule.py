@@ -7,27 +7,40 @@ tick, so what was missed is found by comparing the plan with the runs, never her
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from collector.errors import CollectorError
+
 ACCOUNTS_MAX = 8  # accounts observed at once; the others wait in the order in which they fell due
+UNREADABLE_RETRY = timedelta(seconds=5)
 HOUSE_MAX = 6  # heartbeats, checkpoints, deliveries: never behind an account
+
+log = structlog.get_logger(__name__)
 
 
 class SlotTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 is untyped
-    """Fires at the next slot of a plan. ``next_after`` says which that is, None when nothing is planned."""
+    """Fires at the next slot of a plan. ``next_after`` says which that is, None when nothing is planned.
+
+    When the plan cannot be read, it fires a little later: the job finds out what is due, and the clock never stops.
+    """
 
     def __init__(self, next_after: Callable[[datetime], datetime | None]) -> None:
         self._next_after = next_after
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        return self._next_after(max(previous_fire_time, now) if previous_fire_time else now)
+        try:
+            return self._next_after(max(previous_fire_time, now) if previous_fire_time else now)
+        except CollectorError as error:
+            log.warning("the plan cannot be read", why=str(error))
+            return now + UNREADABLE_RETRY
 
 
 class Schedule:
