@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from collector import logs
 from collector.ledger import cosignature
@@ -148,10 +147,8 @@ def at_random(folder: Path, rounds: int, chance: random.Random) -> dict[str, int
         os.close(writing)
         with os.fdopen(reading) as pipe:
             url = pipe.readline().strip()
-        killer = threading.Timer(chance.uniform(0.01, 0.4), os.kill, (child, signal.SIGKILL))
-        killer.start()
-        before = max(cosigned, default=5)
-        hammer(url, cosigned, before)
+        killer = threading.Timer(chance.uniform(0, 0.02), os.kill, (child, signal.SIGKILL))
+        hammer(url, cosigned, chance.randint(1, 15), killer)
         killer.join()
         os.waitpid(child, 0)
         unheard = stands(folder, cosigned)
@@ -167,12 +164,14 @@ def serve(folder: Path, writing: int) -> None:
     time.sleep(60)
 
 
-def hammer(url: str, cosigned: dict[int, str], size: int) -> None:
-    """One successor after the other until nobody answers any more."""
-    parts = urlsplit(url)
+def hammer(url: str, cosigned: dict[int, str], few: int, killer: threading.Timer) -> None:
+    """One successor after the other until nobody answers any more, which the killer sees to after a ``few``."""
+    size = max(cosigned, default=5)
     try:
-        while size < 2000:
-            found = add(f"http://{parts.netloc}", LOG.request(size, size + 1))
+        for number in range(1000):
+            if number == few:
+                killer.start()
+            found = add(url, LOG.request(size, size + 1))
             if found.status == 409:
                 size = int(found.body)  # kept in a life before, and never heard of
                 continue
@@ -181,6 +180,7 @@ def hammer(url: str, cosigned: dict[int, str], size: int) -> None:
             cosigned[size] = found.body
     except (OSError, http.client.HTTPException):
         return
+    raise AssertionError("it does not die")
 
 
 def stands(folder: Path, cosigned: dict[int, str]) -> int:

@@ -22,4 +22,4 @@ def test_killed_at_every_statement_and_at_random(tmp_path):
     assert found.returncode == 0, found.stderr
     said = json.loads(found.stdout)
     assert said["steps"] >= 10  # both looks, the compare-and-set, the commit
-    assert said["cosigned"] > 12
+    assert said["cosigned"] >= 12
