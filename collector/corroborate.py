@@ -176,7 +176,8 @@ def corroborate(
     grows with the exchanges of one day. Fills ``summary`` as it goes. Raises ValueError for a call log that is none.
     """
     comparison = _Comparison(summary, logs, calls, source, parts)
-    days = list(_days(summary.since, min(summary.until, summary.at)))
+    until = min(summary.until, summary.at.replace(microsecond=0))  # the lookups themselves are logged from here on
+    days = list(_days(summary.since, until))
     for number, (begin, end) in enumerate(days, 1):
         for row in comparison.day(begin, end):
             summary.counts[row.status] += 1

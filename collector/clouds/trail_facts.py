@@ -73,7 +73,7 @@ def user_of(principal: str) -> str:
     >>> user_of("arn:aws:sts::123456789012:assumed-role/evidence-collector/run")
     'run'
     """
-    return principal.rpartition("/")[2] or principal.rpartition(":")[2]
+    return principal.rpartition("/")[2].rpartition(":")[2]
 
 
 @cache

@@ -204,6 +204,10 @@ class SimulatedCloud:
     def clear_calls(self) -> None:
         self._control("clear_calls")
 
+    def clear_trail(self) -> None:
+        """CloudTrail as if nothing had been asked yet."""
+        self._control("clear_trail")
+
     def trail_records(self, region: str) -> list[dict[str, Any]]:
         """What CloudTrail logged of the calls to a region, as it stands in a trail's log files."""
         found: list[dict[str, Any]] = self._control("trail_records", region=region)

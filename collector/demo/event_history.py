@@ -77,6 +77,11 @@ class History:
         with self._lock:
             self._served.append(found)
 
+    def clear(self) -> None:
+        """As if nothing had been asked yet."""
+        with self._lock:
+            self._served.clear()
+
     def look_up(self, world: World, call: Call) -> dict[str, Any]:
         """LookupEvents: everything that fits, latest first; the bed cuts it into pages."""
         self._pace(call.region)

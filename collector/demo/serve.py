@@ -95,6 +95,9 @@ class Served:
     def clear_calls(self) -> None:
         self.bed.clear_calls()
 
+    def clear_trail(self) -> None:
+        self.history.clear()
+
     def trail_records(self, region: str) -> list[dict[str, Any]]:
         return list(self.history.records(self.bed.world, region))
 
