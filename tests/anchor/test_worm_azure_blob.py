@@ -257,8 +257,8 @@ def test_a_sign_in_that_is_refused_says_so(cloud: SimulatedCloud, make: Make) ->
     with pytest.raises(Denied, match="no token of Entra"):
         put(make(), 42)
     cloud.azure.clear_faults()
-    cloud.azure.fault(kind="throttle", host=r"login\.microsoftonline\.com", operation="POST")
-    with pytest.raises(Throttled, match="Entra asked to wait"):
+    cloud.azure.fault(kind="reset", host=r"login\.microsoftonline\.com", operation="POST")
+    with pytest.raises(Unavailable, match="no whole answer in time"):
         put(make(), 42)
 
 

@@ -1,7 +1,7 @@
 """The simulated Google organisation on the wire: takes a request apart, lets it fail on demand, answers and logs it.
 
-What is answered is in ``assets.py``, ``services.py``, ``workspace.py`` and ``oauth.py``; what there is, in
-``estate.py``. TLS and sockets are in ``collector/demo/proxy.py``.
+What is answered is in ``assets.py``, ``services.py``, ``workspace.py``, ``storage.py`` and ``oauth.py``; what there
+is, in ``estate.py``. TLS and sockets are in ``collector/demo/proxy.py``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
-from collector.demo.gcp import errors, metadata, services
+from collector.demo.gcp import errors, metadata, services, storage
 from collector.demo.gcp.errors import Refusal
 from collector.demo.gcp.estate import populate
 from collector.demo.gcp.oauth import CLOUD_PLATFORM, DELEGATED_HOSTS, Issuer
@@ -35,6 +35,9 @@ FAULT_KINDS = (
     "expired",
     "denied",
     "disabled",
+    "404",  # these three Cloud Storage only
+    "409",
+    "412",
     "500",
     "slow",
     "reset",
@@ -68,6 +71,8 @@ class Fault:
     label: str = ""
 
     def hits(self, request: Request) -> bool:
+        if self.kind in ("404", "409", "412") and request.host != storage.HOST:
+            return False
         asked = f"{request.method} {request.target.partition('?')[0]}"
         return bool(
             self.times != 0 and re.search(self.operation, asked) and re.fullmatch(self.host, request.host.lower())
@@ -95,6 +100,7 @@ class GcpBed:
                 self._issuer = Issuer(self.world)
             else:
                 self._issuer.attach(self.world)
+            self._storage = storage.Storage(self.world)
             self._faults: list[Fault] = []
             self._calls: deque[dict[str, Any]] = deque(maxlen=CALLS_MAX)
             self._number = 0
@@ -166,6 +172,16 @@ class GcpBed:
     def remove(self, id: str) -> None:
         with self._lock:
             self.world.remove(id)
+
+    def make_bucket(self, name: str, retention: bool = True, versioning: bool = False) -> None:
+        """An empty bucket of Cloud Storage, with object retention or without. No check knows of it."""
+        with self._lock:
+            self._storage.make(name, retention, versioning)
+
+    def storage_rights(self, rights: list[str] | None = None) -> None:
+        """What the collector may do in every bucket; None for what it has at the start (``storage.RIGHTS``)."""
+        with self._lock:
+            self._storage.rights = set(storage.RIGHTS if rights is None else rights)
 
     def _ancestors(self, id: str) -> list[str]:
         named = re.search(r"/projects/([^/]+)", id)
@@ -298,6 +314,8 @@ class GcpBed:
         number = PROJECTS[HOME]
         if host == OAUTH:
             return _written(_of_oauth(fault.kind))
+        if host == storage.HOST and fault.kind in storage.FAULTS:
+            return _written(storage.FAULTS[fault.kind]())
         known = {
             "throttle": lambda: errors.quota_exceeded(host, number, "Requests", 100, after=1),
             "usage-limits": errors.usage_limits,
@@ -330,6 +348,8 @@ class GcpBed:
         try:
             if request.host == OAUTH:
                 return self._oauth(request)
+            if request.host == storage.HOST:
+                return self._stored(request, principal)
             return _json(200, self._served(request, principal))
         except Refusal as error:
             return _written(error)
@@ -346,6 +366,17 @@ class GcpBed:
         if path == "/tokeninfo":
             return _json(200, self.issuer.token_info(form.get("access_token", "")))
         raise _Unserved
+
+    def _stored(self, request: Request, principal: list[str]) -> Response:
+        who = self.issuer.principal(request.host, request.headers.get("authorization", ""), "storage")
+        principal.append(who.subject or who.account)
+        if not who.holds(*storage.SCOPES):
+            raise errors.scopes_insufficient(request.host, "storage")
+        with self._lock:
+            found = self._storage.answer(request)
+        if found is None:
+            raise _Unserved
+        return found
 
     def _served(self, request: Request, principal: list[str]) -> dict[str, Any]:
         answer, rpc, scopes, groups = _route(request)
