@@ -215,7 +215,8 @@ def test_every_pair_of_sizes_is_accepted_with_its_proof_and_with_no_other():
 
 def test_signatures_of_strangers_are_left_out_and_those_of_all_trusted_keys_stay():
     second, stranger = Log(key="second"), Log(key="stranger")
-    lines = [log.note(5).split("\n\n")[1] for log in (stranger, second, LOG, LOG)]
+    lines = [log.note(5).split("\n\n")[1] for log in (stranger, second, LOG)]
+    lines.append(LOG.note(6).split("\n\n")[1])  # once more by a trusted key, and false: nobody has verified it
     body = request(0, [], f"{LOG.head(5).text()}\n{''.join(lines)}")
     found = answer(body, Known(keys=(LOG.key, second.key)))
     assert isinstance(found, Accepted)
