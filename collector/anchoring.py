@@ -14,7 +14,7 @@ import structlog
 
 from collector import canonical
 from collector.alert import route
-from collector.anchor.base import Anchor, Anchored
+from collector.anchor.base import Ahead, Anchor, Anchored
 from collector.config import Settings
 from collector.controls import Controls
 from collector.errors import CannotObserve, CollectorError, LedgerBroken
@@ -105,6 +105,12 @@ class Anchoring:
         try:
             given = place.put(newest.note.encode(), head, lambda old: self.ledger.consistency(old, head.size))
         except LedgerBroken as error:
+            if isinstance(error, Ahead) and error.size <= self.ledger.size():
+                # another process, such as an export, put a newer one meanwhile: or one of another history, which the
+                # place shows, or says when it is given the next
+                if error.held is not None:
+                    self.refuse_behind(id, error.held)
+                return True
             self._write(id, newest, error)
             raise
         except CollectorError as error:
