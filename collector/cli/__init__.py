@@ -3,7 +3,7 @@
 A command is added by a module here that registers it with ``app``; the order of the imports is that of ``--help``.
 """
 
-from collector.cli import setup, observe, checks, windows, corroborate, decide, anchor, keys, witness, db, demo  # isort: skip
+from collector.cli import setup, observe, checks, windows, sample, corroborate, decide, anchor, keys, witness, db, demo  # isort: skip
 from collector.cli.app import app, main
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "keys",
     "main",
     "observe",
+    "sample",
     "setup",
     "windows",
     "witness",

@@ -23,6 +23,7 @@ from collector.ledger.store import Ledger
 if TYPE_CHECKING:
     from collector.export.dossier import Dossier
     from collector.export.package import More
+    from collector.export.read import Asked
 
 STDOUT = Path("-")
 TELL_EVERY = 1000
@@ -58,8 +59,17 @@ def files(dossier: Dossier, extras: Iterable[Extra]) -> More:
     return found
 
 
-def stream(settings: Settings, ledger: Ledger, window: str, form: Format, target: Path, now: datetime) -> int:
-    """Writes one window in a format of machines to a new file, or to standard output for "-". Returns its bytes.
+def stream(
+    settings: Settings,
+    ledger: Ledger,
+    window: str,
+    form: Format,
+    target: Path,
+    now: datetime,
+    asked: Asked | None = None,
+) -> int:
+    """Writes one window, or what was asked for of it, in a format of machines to a new file, or to standard output for
+    "-". Returns its bytes.
 
     It is no package: nothing in it is signed, and no entry says that it was written. The ledger is signed before, so
     that it says the same as a package of the same moment. Raises ExportError when it cannot be written there.
@@ -67,7 +77,7 @@ def stream(settings: Settings, ledger: Ledger, window: str, form: Format, target
     from collector.export import ocsf, oscal, read
 
     ledger.checkpoint(now)
-    dossier = read.read(ledger, settings, window, now)
+    dossier = read.read(ledger, settings, window, now, asked=asked)
     if form is Format.OSCAL:
         _refuse_without_criteria(dossier)
     make = partial(oscal.pieces, dossier) if form is Format.OSCAL else partial(ocsf.lines, dossier)
@@ -82,10 +92,17 @@ def stream(settings: Settings, ledger: Ledger, window: str, form: Format, target
 
 
 def write_alone(
-    settings: Settings, ledger: Ledger, window: str, form: Format, target: Path, *, as_json: bool = False
+    settings: Settings,
+    ledger: Ledger,
+    window: str,
+    form: Format,
+    target: Path,
+    *,
+    as_json: bool = False,
+    asked: Asked | None = None,
 ) -> None:
     """``stream`` at this moment, with a word about it where standard output is not the document itself."""
-    size = stream(settings, ledger, window, form, target, daemon.utc_now())
+    size = stream(settings, ledger, window, form, target, daemon.utc_now(), asked)
     if target == STDOUT:
         return
     if as_json:
@@ -105,7 +122,9 @@ def refuse(form: Format, extras: Sequence[Extra], target: Path) -> None:
 
 
 def _refuse_without_criteria(dossier: Dossier) -> None:
-    if not any(card.criteria for card in dossier.controls):
+    from collector.export.interchange import all_criteria
+
+    if not all_criteria(dossier):
         raise errors.ExportError(
             f"no control answers to a criterion of the window {dossier.name}: OSCAL has nothing to say of it"
         )

@@ -34,6 +34,7 @@ from collector.window.findings import Finding
 
 if TYPE_CHECKING:
     from collector.export.dossier import Dossier
+    from collector.export.read import Asked
 
 
 @window_app.command("list")
@@ -108,6 +109,19 @@ def findings_table(dossier: Dossier) -> Table:
 def export(
     window: Annotated[str, typer.Option("--window", help="The window's name in the configuration.")],
     target: Annotated[Path, typer.Option("--out", help="The package: a new folder, or a file ending in .zip.")],
+    controls: Annotated[
+        list[str] | None,
+        typer.Option("--control", help="Only this control of the window; repeatable. Left out: all.", metavar="ID"),
+    ] = None,
+    criteria: Annotated[
+        list[str] | None,
+        typer.Option("--criterion", help="Only controls that serve this criterion; repeatable.", metavar="CC6.1"),
+    ] = None,
+    scopes: Annotated[
+        list[str] | None,
+        typer.Option("--scope", help="Only this scope and what is below it; repeatable.", metavar="aws/123456789012"),
+    ] = None,
+    by: Annotated[str, typer.Option("--by", help="Who exports: written into the manifest.")] = "",
     form: Annotated[
         interchange.Format,
         typer.Option("--format", help="package, or one file for machines; with --out - to standard output."),
@@ -118,18 +132,41 @@ def export(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the evidence package of one window: tables, report, raw answers, ledger, verifier."""
+    """Write the evidence package of one window: tables, report, raw answers, ledger, verifier.
+
+    A part of a window is exported with --control, --criterion and --scope; the ledger in it is whole all the same.
+    """
+    from collector.export.read import Asked
+
     interchange.refuse(form, extras or (), target)
+    asked = Asked(tuple(controls or ()), tuple(criteria or ()), tuple(scopes or ()))
     settings = settings_of(config)
+    if form is interchange.Format.PACKAGE:
+        _anchor(settings)
     with reading(settings) as ledger:
         if form is not interchange.Format.PACKAGE:
-            interchange.write_alone(settings, ledger, window, form, target, as_json=as_json)
+            interchange.write_alone(settings, ledger, window, form, target, as_json=as_json, asked=asked)
             return
-        info = export_window(settings, ledger, window, target, daemon.utc_now(), extras or ())
+        now = daemon.utc_now()
+        info = export_window(settings, ledger, window, target, now, extras or (), asked=asked, by=by)
     if as_json:
         print_json({"package": str(target), **info})
     else:
         out.print(f"{target}: {info['entries']} entries, {info['files']} files. Verify it: collector verify {target}")
+
+
+def _anchor(settings: Settings) -> None:
+    """Signs the ledger and puts the checkpoint into every place outside, so that the newest evidence is held there too.
+
+    A place that does not answer is written down and alerted; the package then says so.
+    """
+    if not settings.anchors.ids():
+        return
+    with daemon.opened(settings, create=False) as operation, progress("anchoring"):
+        anchoring = daemon.anchoring(operation)
+        anchoring.begin()
+        operation.checkpoint()
+        anchoring.put_newest()
 
 
 def export_window(
@@ -139,12 +176,15 @@ def export_window(
     target: Path,
     now: datetime,
     extras: Sequence[interchange.Extra] = (),
+    *,
+    asked: Asked | None = None,
+    by: str = "",
 ) -> dict[str, Any]:
     """Signs what there is, writes the package, then writes into the ledger that it was written."""
     from collector.export import package, read
 
     ledger.checkpoint(now)
-    dossier = read.read(ledger, settings, window, now)
+    dossier = read.read(ledger, settings, window, now, asked=asked, by=by)
     signer = daemon.signer_of(settings)
     with progress("writing the package") as step:
         info = package.write(dossier, ledger, signer, target, step, interchange.files(dossier, extras))

@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from collector.criteria import CRITERIA
 from collector.export import timeline
-from collector.export.dossier import CheckCard, ControlCard, Dossier
+from collector.export.dossier import CheckCard, ControlCard, Dossier, Life
 from collector.export.markup import Head, Html, fill, join, table, terms
-from collector.export.words import AlertBook, Clock, counted, delivered, duration, number, utc
+from collector.export.words import Clock, counted, delivered, duration, number, utc
 from collector.model import State
 from collector.window.coverage import Coverage, percent
 from collector.window.findings import Deviation, Finding, Stretch
@@ -29,6 +29,8 @@ STATE_WORDS = {
     State.UNDETERMINED: "undetermined",
     State.NOT_APPLICABLE: "no check",
 }
+
+SHOTS = "What was asked of which system, and what came back: its page of evidence"
 
 T = TypeVar("T")
 
@@ -52,7 +54,11 @@ class View:
     def __init__(self, dossier: Dossier) -> None:
         self.dossier = dossier
         self.clock = Clock(dossier.zone, dossier.since, dossier.until)
-        self.alerts = AlertBook(dossier.alerts)
+        pairs = zip(dossier.deviations, dossier.lives, strict=True)
+        self.lives = {(d.check, d.scope, d.subject, d.first_bad): life for d, life in pairs}
+        self.deviations: dict[tuple[str, str], list[Deviation]] = {}
+        for d in dossier.deviations:
+            self.deviations.setdefault((d.check, d.scope), []).append(d)
         self.slots: dict[str, dict[str, list[Slot]]] = {}
         for slot in dossier.slots:
             self.slots.setdefault(slot.due.check, {}).setdefault(slot.due.scope, []).append(slot)
@@ -76,11 +82,15 @@ class View:
                 check,
                 scope,
                 self.slots[check][scope],
-                [d for d in self.dossier.deviations if (d.check, d.scope) == (check, scope)],
+                self.deviations.get((check, scope), ()),
             )
             for check in checks
             for scope in sorted(self.slots.get(check, ()))
         ]
+
+    def life(self, d: Deviation) -> Life:
+        """What else is known of a deviation."""
+        return self.lives[d.check, d.scope, d.subject, d.first_bad]
 
     def unbound(self) -> list[str]:
         """Checks that were due in the window and that no control binds at its end."""
@@ -151,7 +161,7 @@ def control_section(view: View, control: ControlCard, finding: Finding) -> Html:
             ("Criteria", criteria(control.criteria)),
         )
     )
-    parts = [statement, facts]
+    parts = [statement, facts, fill('<p><a href="controls/{id}.html">{words}</a></p>\n', id=control.id, words=SHOTS)]
     if control.checks:
         parts += [checks_table(view, control.checks)]
         parts += body(view, anchor(control.id), f"{control.id}, {control.title}", control.checks, lines)
@@ -285,7 +295,7 @@ def deviations_table(view: View, deviations: Sequence[Deviation]) -> Html:
             duration(d.duration),
             d.reason,
             f"{d.first_bad} to {d.mended_by}" if d.mended_by is not None else f"from {d.first_bad}",
-            _alerted(view, d),
+            _became(view, d),
         )
         for d in shown
     ]
@@ -305,8 +315,20 @@ def deviations_table(view: View, deviations: Sequence[Deviation]) -> Html:
     )
 
 
-def _alerted(view: View, deviation: Deviation) -> Html:
-    raised = view.alerts.of(deviation)
+def _became(view: View, d: Deviation) -> Html:
+    """Who heard of it, who took note, and who decided to live with it, a line each."""
+    life = view.life(d)
+    lines: list[object] = [_alerted(view, d, life)]
+    for ack in [ack for alert in life.alerts for ack in alert.acks][:1]:
+        lines.append(sub(join(("taken note of by ", ack.person, ", ", view.time(ack.at)))))
+    for made in life.decisions[:1]:
+        until = view.clock.minute(made.ended)
+        lines.append(sub(join(("accepted by ", made.approver, f" until {until}, entry {made.seq}"))))
+    return join(lines)
+
+
+def _alerted(view: View, deviation: Deviation, life: Life) -> Html:
+    raised = life.alerts
     if not raised:
         return fill("{words}", words="before the window" if deviation.began_before_window else "none was raised")
     taken = [(at, channel) for alert in raised for channel, at in delivered(alert)]

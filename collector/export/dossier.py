@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -41,8 +41,19 @@ class CheckCard:
 
 
 @dataclass(frozen=True)
+class AckLine:
+    """Somebody took note of an alert."""
+
+    seq: int
+    at: datetime
+    person: str
+    note: str
+    via: str
+
+
+@dataclass(frozen=True)
 class AlertLine:
-    """One alert of the window with what became of it."""
+    """One alert with what became of it."""
 
     seq: int
     at: datetime
@@ -56,11 +67,115 @@ class AlertLine:
     owner: str
     reason: str
     deliveries: tuple[tuple[str, str, datetime], ...]  # channel, outcome, when
+    acks: tuple[AckLine, ...] = ()
+    delivered_by: tuple[int, ...] = ()  # the delivery entries that say "delivered"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """An acceptance of a deviation, or the revocation of one. ``subject`` "" means every subject of the check there."""
+
+    seq: int
+    at: datetime
+    control: str
+    check: str
+    scope: str
+    subject: str
+    approver: str
+    reason: str
+    ticket: str
+    expires: datetime
+    revokes: int | None
+    ended: datetime  # when it stopped to hold: its expiry, or the entry that revoked it
+    ended_by: int | None  # that entry
+
+    def held(self, check: str, scope: str, subject: str, since: datetime, until: datetime) -> bool:
+        """Whether it was in force over a subject at any time in ``[since, until)``."""
+        mine = (self.check, self.scope) == (check, scope) and self.subject in ("", subject)
+        return mine and self.revokes is None and self.at < until and self.ended > since
+
+
+@dataclass(frozen=True)
+class Life:
+    """What else is known of a deviation. Times are not clipped to the window."""
+
+    first_seen: datetime  # when the run ``first_bad`` began
+    last_seen: datetime | None  # when the last run of the window that found it not satisfied began; None: none did
+    last_bad: int | None  # that run
+    alerts: tuple[AlertLine, ...]  # raised while it lasted, also before the window
+    decisions: tuple[Decision, ...]  # acceptances that were in force while it lasted
+
+
+@dataclass(frozen=True)
+class AnchorLine:
+    """One attempt to put a checkpoint into a place outside. ``size`` 0: the place was only asked whether it works."""
+
+    seq: int
+    at: datetime
+    anchor: str
+    type: str
+    size: int
+    time: datetime | None  # that the outside asserts
+    where: str
+    outcome: str
+    reason: str
+    failure: str
+    token: str  # digest of what the outside gave; "" when it gave none
+
+    @property
+    def file(self) -> str:
+        """Where the token lies in a package; "" when there is none."""
+        suffix = {"tsa": "tsr", "witness": "note"}.get(self.type, "json")
+        return f"anchors/{self.seq:020d}.{suffix}" if self.token else ""
+
+
+@dataclass(frozen=True)
+class Configured:
+    """What one configuration said about places outside: which, and every how many seconds each gets a checkpoint."""
+
+    seq: int
+    at: datetime
+    digest: str
+    collector: str
+    places: tuple[str, ...]
+    every_s: int
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """How many parts of an account the plan names, and how many each source showed, over looks that found the same.
+
+    ``counted`` is None where the source was not asked, or gave no answer.
+    """
+
+    account: str
+    what: str  # regions, subscriptions, projects; accounts of a whole cloud
+    since: datetime  # the first look
+    last: datetime  # the last one that found the same
+    looks: int
+    planned: int
+    source: str
+    counted: int | None
+    second: str
+    second_counted: int | None
+    agree: bool | None  # None: there is nothing to compare
+    difference: str
+    entry: int | None  # the run entry of the first look; None where nobody looked
+    calls: str  # digest of its call log
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What the ledger's entries say of the window and this dossier does not unfold, because it was asked for less."""
+
+    controls: int = 0
+    slots: int = 0
+    runs: int = 0
 
 
 @dataclass(frozen=True)
 class Change:
-    """A change of configuration, of a check, of a plan or of a key inside the window: an entry, in words."""
+    """A change of configuration, check, plan, key or permissions inside the window: an entry, in words."""
 
     seq: int
     at: datetime
@@ -70,17 +185,25 @@ class Change:
 
 @dataclass(frozen=True)
 class Item:
-    """One subject in one run: a line of items.csv."""
+    """One subject as one run saw it."""
 
-    slot: datetime | None
-    run: int
-    check: str
-    scope: str
     subject: str
     state: str
     reason: str
     facts: Mapping[str, Any] | None
     evidence: tuple[str, ...]  # ids of the exchanges it rests on
+
+
+@dataclass(frozen=True)
+class RunItems:
+    """All subjects of one run, ordered by name. Runs with the same ``observations`` say the same of the same."""
+
+    run: int
+    slot: datetime | None
+    check: str
+    scope: str
+    observations: str  # digest of the blob
+    items: Sequence[Item]
 
 
 @dataclass(frozen=True)
@@ -97,7 +220,7 @@ class Dossier:
     collector: str  # version
     first: int  # the ledger range in the package is [first, last)
     last: int
-    assurance: str  # how strong the proof is, in one sentence
+    assurance: str  # how strong the proof is, in a few sentences
     controls: tuple[ControlCard, ...]
     checks: tuple[CheckCard, ...]
     slots: tuple[Slot, ...]
@@ -109,8 +232,18 @@ class Dossier:
     blind: tuple[Stretch, ...]  # scopes without population: subject "", state undetermined
     alerts: tuple[AlertLine, ...]
     changes: tuple[Change, ...]
-    items: Callable[[], Iterator[Item]]
-    criteria: tuple[str, ...] = ()  # of the window
-    scopes: tuple[str, ...] = ()  # of the window; empty: all
+    items: Callable[[], Iterator[RunItems]]  # in the order of the ledger
+    criteria: tuple[str, ...] = ()  # of the window, or those of them that were asked for
+    scopes: tuple[str, ...] = ()  # likewise; empty: all
+    chosen: tuple[str, ...] = ()  # the controls that were asked for; empty: all that serve the criteria
     grace_s: int = 900  # how late a run may begin before its slot is late
     ends: datetime | None = None  # the window's own end, where it had not come yet: then ``until`` is before it
+    lives: tuple[Life, ...] = ()  # in the order of ``deviations``
+    decisions: tuple[Decision, ...] = ()  # written or in force in the window
+    anchors: tuple[AnchorLine, ...] = ()  # of the range
+    configured: tuple[Configured, ...] = ()  # the configurations in force, oldest first
+    left_out: LeftOut = LeftOut()
+    rests_on: tuple[int, ...] = ()  # entries before the range without which something in here could not be shown
+    by: str = ""  # who exports, as far as they said
+    item_rows: int = 0  # how many subjects ``items`` gives over all runs
+    reconciled: tuple[Reconciled, ...] = ()  # known once the call logs were read

@@ -6,36 +6,39 @@ verifier that lies in it is ``collector/ledger/verify.py``, byte for byte.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from collector import canonical
-from collector.criteria import CRITERIA
 from collector.errors import ConfigError, ExportError
-from collector.export import report, tables
+from collector.export import papers, pdf, report, sampling, tables
+from collector.export.chapter import View
+from collector.export.control_page import Pages
 from collector.export.dossier import Dossier
-from collector.export.read import Filter, in_window
-from collector.ledger.entry import Kind
+from collector.export.papers import PAYLOAD_TYPE, PREDICATE, STATEMENT, envelope
+from collector.export.proofs import tlog_proof
+from collector.export.read import in_window
+from collector.export.reconcile import Reconciler
+from collector.ledger.entry import Entry, Kind
 from collector.ledger.seal import Signer
 from collector.ledger.store import Ledger
-from collector.window.slots import Plan, SlotState, in_force, plan_from
 
-STATEMENT = "https://in-toto.io/Statement/v1"
-PREDICATE = "urn:evidence-collector:package:v1"
-PAYLOAD_TYPE = "application/vnd.in-toto+json"
+__all__ = ["PAYLOAD_TYPE", "PREDICATE", "STATEMENT", "More", "PackageInfo", "envelope", "object_path", "write"]
+
 MANIFEST = "manifest.dsse.json"
 SUMS = "SHA256SUMS"
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # files in a zip carry a time; a package says its own elsewhere
-TELL_EVERY = 1000
+ZIP_LEVEL = 4  # rows of items are much alike: higher levels take three times as long and save a tenth
+TELL_EVERY = 200
+WHOLE = 1000  # of a progress bar
 
 Progress = Callable[[int, int], None]
 More = Mapping[str, Callable[[Mapping[str, str]], Iterable[bytes]]]  # name of a file: its bytes, given digests so far
@@ -64,6 +67,7 @@ def write(
     """Writes the package of a window to ``out``: a new or empty folder, or a new file when it ends in ``.zip``.
 
     ``more`` are further files to lie in it, streamed; each sees the SHA-256 of every file that is written before it.
+    ``progress`` is called with how much of 1,000 is done.
 
     Nothing is at ``out`` until all of it is. The same dossier over the same ledger gives the same bytes.
     Raises ExportError when it cannot be written there or the range is not signed, ConfigError for another key.
@@ -74,13 +78,14 @@ def write(
         raise ExportError(f"no checkpoint ends at {dossier.last} entries: sign the ledger, then read the window again")
     zipped = out.suffix == ".zip"
     _refuse_existing(out, zipped)
+    told = _Told(progress, 2 if zipped else 1)
     try:
         with _beside(out) as folder:
-            info = _Writer(dossier, ledger, signer, folder, progress, more or {}).write(out)
+            info = _Writer(dossier, ledger, signer, folder, told, more or {}).write(out)
             if zipped:
                 packed = folder.with_name(f"{folder.name}.zip")
                 try:
-                    _zip(folder, packed)
+                    _zip(folder, packed, told)
                     packed.replace(out)
                 finally:
                     packed.unlink(missing_ok=True)
@@ -88,7 +93,28 @@ def write(
                 folder.replace(out)
     except OSError as error:
         raise ExportError(f"the package {out} cannot be written: {error.strerror}; nothing is left of it") from error
+    told.done()
     return info
+
+
+class _Told:
+    """What the caller hears of progress. The folder is one part, packing it another; each grows from 0 to 1."""
+
+    def __init__(self, progress: Progress | None, parts: int) -> None:
+        self._progress = progress
+        self._parts = parts
+        self._said = -1
+
+    def __call__(self, part: int, share: float) -> None:
+        self._say(int(WHOLE * (part + min(share, 1.0)) / self._parts))
+
+    def done(self) -> None:
+        self._say(WHOLE)
+
+    def _say(self, done: int) -> None:
+        if self._progress is not None and done > self._said:
+            self._said = done
+            self._progress(done, WHOLE)
 
 
 def _refuse_existing(out: Path, zipped: bool) -> None:
@@ -108,15 +134,21 @@ def _beside(out: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _zip(folder: Path, target: Path) -> None:
-    with zipfile.ZipFile(target, "x", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(item for item in folder.rglob("*") if item.is_file()):
+def _zip(folder: Path, target: Path, told: _Told) -> None:
+    paths = sorted(item for item in folder.rglob("*") if item.is_file())
+    whole = sum(path.stat().st_size for path in paths) or 1
+    done = 0
+    with zipfile.ZipFile(target, "x", zipfile.ZIP_DEFLATED, compresslevel=ZIP_LEVEL) as archive:
+        for path in paths:
             entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), ZIP_TIME)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3  # Unix, so that the mode below means something
             entry.external_attr = 0o100644 << 16
             with path.open("rb") as source, archive.open(entry, "w", force_zip64=True) as packed:
-                shutil.copyfileobj(source, packed, 1 << 20)
+                while piece := source.read(1 << 20):
+                    packed.write(piece)
+                    done += len(piece)
+                    told(1, done / whole)
 
 
 def object_path(digest: str) -> str:
@@ -127,30 +159,33 @@ def object_path(digest: str) -> str:
 class _Writer:
     """One package being written into a folder."""
 
-    def __init__(
-        self, dossier: Dossier, ledger: Ledger, signer: Signer, folder: Path, progress: Progress | None, more: More
-    ) -> None:
+    def __init__(self, dossier: Dossier, ledger: Ledger, signer: Signer, folder: Path, told: _Told, more: More) -> None:
         self.dossier = dossier
         self.ledger = ledger
         self.signer = signer
         self.folder = folder
-        self.progress = progress
+        self.told = told
         self.more = more
         self.sums: dict[str, str] = {}
         self.runs = 0
         self.configs: set[str] = set()
-        self.about = Filter(
-            frozenset(check for card in dossier.controls for check in card.checks), tuple(dossier.scopes)
-        )
+        self.expired: dict[str, int] = {}  # payloads that were dropped after their term, with the entry that says so
+        self.proofs = 0
+        self.about = papers.filter_of(dossier)
+        self.reconciler = Reconciler(ledger.blob)
+        self.verifier = resources.files("collector.ledger").joinpath("verify.py").read_bytes()
 
     def write(self, out: Path) -> PackageInfo:
         self._entries()
         self._range()
+        self._anchors()
+        self._proofs()
+        self.dossier = replace(self.dossier, reconciled=self.reconciler.lines())
         self._tables()
         self._say()
-        self._more()
-        verifier = resources.files("collector.ledger").joinpath("verify.py")
-        self._put("verify.py", verifier.read_bytes())
+        for name, made in self.more.items():
+            self._stream(name, made(self.sums))
+        self._put("verify.py", self.verifier)
         manifest = self._sign()
         dossier = self.dossier
         fields = {
@@ -175,10 +210,29 @@ class _Writer:
         path.write_bytes(data)
         self.sums[name] = canonical.digest(data)
 
+    def _stream(self, name: str, pieces: Iterable[bytes]) -> None:
+        """A file that is not held in memory as a whole."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256()
+        with path.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
+                digest.update(piece)
+        self.sums[name] = digest.hexdigest()
+
     def _put_object(self, digest: str) -> bytes | None:
-        """Puts a blob into the package; its bytes when it was not there yet."""
-        if object_path(digest) in self.sums:
+        """Puts a blob into the package; its bytes when it was not there yet. Notes one that was dropped after its term.
+
+        Raises StoreError when it is not there for any other reason.
+        """
+        if object_path(digest) in self.sums or digest in self.expired:
             return None
+        if not self.ledger.has_blob(digest):
+            dropped = self.ledger.expired_by(digest)
+            if dropped is not None:
+                self.expired[digest] = dropped
+                return None
         data = self.ledger.blob(digest)
         self._put(object_path(digest), data)
         return data
@@ -196,20 +250,29 @@ class _Writer:
                 line = entry.body + b"\n"
                 file.write(line)
                 digest.update(line)
-                if entry.kind is Kind.RUN and in_window(entry.data, self.about, self.dossier.since, self.dossier.until):
-                    self._evidence(entry.data)
-                if self.progress is not None and (entry.seq % TELL_EVERY == 0 or entry.seq + 1 == last):
-                    self.progress(entry.seq + 1 - first, last - first)
+                if entry.kind is Kind.RUN:
+                    self._run(entry)
+                elif entry.kind is Kind.PLAN:
+                    self.reconciler.plan(entry.data)
+                if entry.seq % TELL_EVERY == 0:
+                    self.told(0, 0.4 * (entry.seq - first) / (last - first))
         self.sums["ledger/entries.jsonl"] = digest.hexdigest()
+        for item in self.dossier.configured:
+            self._put_object(item.digest)
 
-    def _evidence(self, data: Mapping[str, Any]) -> None:
+    def _run(self, entry: Entry) -> None:
+        data, dossier = entry.data, self.dossier
+        if not self.about.covers(data["check"], data["scope"]) or not in_window(data, dossier.since, dossier.until):
+            return
         self.runs += 1
         self.configs.add(data["config"])
-        calls = self._put_object(data["calls"])
-        if calls is not None:
-            for call in canonical.parse(calls):
+        log = self._put_object(data["calls"])
+        if log is not None:
+            calls = canonical.parse(log)
+            for call in calls:
                 if call["body"]:
                     self._put_object(call["body"])
+            self.reconciler.look(data, canonical.moment(data["slot"] or data["started"]), calls)
         self._put_object(data["config"])
         if data["observations"]:
             self._put_object(data["observations"])
@@ -231,124 +294,64 @@ class _Writer:
                 self._put(f"checkpoints/{item.size:020d}.note", item.note.encode())
         self._put("keys.txt", f"{dossier.vkey}\n".encode())
 
+    def _anchors(self) -> None:
+        """What places outside gave, each under the number of the entry that says so."""
+        for line in self.dossier.anchors:
+            if line.file:
+                self._put(line.file, self.ledger.blob(line.token))
+
+    def _proofs(self) -> None:
+        """Entries from before the range that the window rests on, each with the proof that it is under the checkpoint
+        at the end of the range."""
+        first = self.dossier.first
+        gone = set(self.expired.values())
+        for seq in sorted(gone):
+            self._put_object(self.ledger.entry(seq).data["blobs"])
+        wanted = sorted({*self.dossier.rests_on, *(seq for seq in gone if seq < first)})
+        if not wanted:
+            return
+        end = next(item for item in self.ledger.checkpoints() if item.size == self.dossier.last)
+        for seq in wanted:
+            self._put(f"proofs/{seq:020d}.json", self.ledger.entry(seq).body)
+            self._put(f"proofs/{seq:020d}.tlog-proof", tlog_proof(self.ledger, seq, end).encode())
+        self.proofs = len(wanted)
+
     # --- what people read ---
 
     def _tables(self) -> None:
         folder = self.folder / "tables"
         folder.mkdir()
-        tables.write(self.dossier, folder)
-        for path in sorted(folder.iterdir()):
-            with path.open("rb") as file:
-                self.sums[f"tables/{path.name}"] = hashlib.file_digest(file, "sha256").hexdigest()
+        runs = self.runs or 1
+        done = 0
+
+        def tell(count: int) -> None:
+            nonlocal done
+            done += count
+            self.told(0, 0.4 + 0.4 * done / runs)
+
+        for name, digest in tables.write(self.dossier, folder, tell).items():
+            self.sums[f"tables/{name}"] = digest
 
     def _say(self) -> None:
-        self._put("README.html", report.readme_html(self.dossier).encode())
-        self._put("README.txt", report.readme(self.dossier).encode())
-        self._put("report.html", report.html(self.dossier).encode())
-        self._put("plan.json", canonical.record(self._plan()) + b"\n")
-        self._put("controls.json", canonical.record(self._controls()) + b"\n")
-
-    def _more(self) -> None:
-        for name, pieces in sorted(self.more.items()):
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            digest = hashlib.sha256()
-            with path.open("xb") as file:
-                for piece in pieces(self.sums):
-                    file.write(piece)
-                    digest.update(piece)
-            self.sums[name] = digest.hexdigest()
-
-    def _plan(self) -> dict[str, Any]:
         dossier = self.dossier
-        by_account: dict[str, list[Plan]] = {}
-        for entry in self.ledger.projection.plans(dossier.since, dossier.until):
-            if dossier.first <= entry.seq < dossier.last:
-                by_account.setdefault(entry.data["account"], []).append(plan_from(entry.data))
-        return {
-            "window": self._window(),
-            "grace_s": dossier.grace_s,
-            "due": len(dossier.slots),
-            "counts": self._counts(),
-            "accounts": [
-                {"account": account, "stretches": self._plan_of(by_account[account])} for account in sorted(by_account)
-            ],
-        }
-
-    def _plan_of(self, plans: Sequence[Plan]) -> list[dict[str, Any]]:
-        """What is due and when, clipped to the window; neighbours that ask for the same are one stretch."""
-        found: list[dict[str, Any]] = []
-        for begin, end, plan in in_force(plans):
-            since, until = max(begin, self.dossier.since), min(end, self.dossier.until)
-            if since >= until:
-                continue
-            checks = [
-                {"check": item.check, "scopes": scopes, "every_s": item.every_s, "offset_s": item.offset_s}
-                for item in plan.checks
-                if (scopes := [scope for scope in item.scopes if self.about.covers(item.check, scope)])
-            ]
-            if found and found[-1]["checks"] == checks and found[-1]["until"] == canonical.stamp(since):
-                found[-1]["until"] = canonical.stamp(until)
-                found[-1]["entries"].append(plan.seq)
-            else:
-                found.append(
-                    {
-                        "since": canonical.stamp(since),
-                        "until": canonical.stamp(until),
-                        "entries": [plan.seq],
-                        "checks": checks,
-                    }
-                )
-        return found
-
-    def _controls(self) -> dict[str, Any]:
-        dossier = self.dossier
-        named = {*dossier.criteria, *(id for card in dossier.controls for id in card.criteria)}
-        return {
-            "criteria": {id: CRITERIA[id] for id in sorted(named)},
-            "controls": [
-                {
-                    "id": card.id,
-                    "title": card.title,
-                    "owner": card.owner,
-                    "criteria": list(card.criteria),
-                    "checks": list(card.checks),
-                    "cadence_s": card.cadence_s,
-                }
-                for card in dossier.controls
-            ],
-            "checks": [
-                {
-                    "id": card.id,
-                    "version": card.version,
-                    "source": f"checks/{card.id}/{card.code}.py",
-                    "title": card.title,
-                    "family": card.family,
-                    "criteria": list(card.criteria),
-                    "stage": card.stage,
-                    "limits": dict(card.limits),
-                    "entry": card.first_used,
-                }
-                for card in dossier.checks
-            ],
-            "configurations": sorted(self.configs),
-        }
-
-    def _window(self) -> dict[str, Any]:
-        dossier = self.dossier
-        return {
-            "name": dossier.name,
-            "since": canonical.stamp(dossier.since),
-            "until": canonical.stamp(dossier.until),
-            "ends": canonical.stamp(dossier.ends or dossier.until),
-            "zone": dossier.zone.key,
-        }
-
-    def _counts(self) -> dict[str, int]:
-        counts = {state.value: 0 for state in SlotState}
-        for slot in self.dossier.slots:
-            counts[slot.state.value] += 1
-        return counts
+        verifier = canonical.digest(self.verifier)
+        plans = self.ledger.projection.plans(dossier.since, dossier.until)
+        mine = [entry for entry in plans if dossier.first <= entry.seq < dossier.last]
+        self._put("plan.json", canonical.record(papers.plan(dossier, mine)) + b"\n")
+        self._put("controls.json", canonical.record(papers.controls(dossier, self.configs)) + b"\n")
+        view = View(dossier)
+        pages = Pages(view, self.ledger)
+        for place, (control, finding) in enumerate(zip(dossier.controls, dossier.findings, strict=True), 1):
+            self._put(f"controls/{control.id}.html", pages.html(control, finding).encode())
+            self.told(0, 0.8 + 0.1 * place / len(dossier.controls))
+        self._put("report.html", report.html(dossier, view).encode())
+        self._put("README.html", report.readme_html(dossier, verifier).encode())
+        self._put("README.txt", report.readme(dossier, verifier).encode())
+        self._put("README.pdf", pdf.readme_pdf(dossier, verifier))
+        self.told(0, 0.93)
+        populations = sampling.record(sampling.of_ledger(dossier, self.ledger))
+        self._put(sampling.FILE, canonical.record(populations) + b"\n")
+        self.told(0, 0.99)
 
     # --- the manifest ---
 
@@ -357,39 +360,19 @@ class _Writer:
         lines = [f"{self.sums[name]}  {name}\n".encode() for name in sorted(self.sums)]
         sums = b"".join(lines)
         (self.folder / SUMS).write_bytes(sums)
-        dossier = self.dossier
+        counts = {
+            "runs": self.runs,
+            "objects": self._objects(),
+            "files": len(self.sums) + 2,
+            "proofs": self.proofs,
+            "anchors": sum(name.startswith("anchors/") for name in self.sums),
+            "expired": len(self.expired),
+        }
         statement = {
             "_type": STATEMENT,
             "subject": [{"name": SUMS, "digest": {"sha256": canonical.digest(sums)}}, *self._tops(lines)],
             "predicateType": PREDICATE,
-            "predicate": {
-                "origin": dossier.origin,
-                "vkey": dossier.vkey,
-                "window": self._window(),
-                "range": {
-                    "first": dossier.first,
-                    "last": dossier.last,
-                    "root": self.ledger.root(dossier.last).hex(),
-                },
-                "filters": {
-                    "criteria": list(dossier.criteria),
-                    "checks": sorted(self.about.checks),
-                    "scopes": list(dossier.scopes),
-                },
-                "grace_s": dossier.grace_s,
-                "exported_at": canonical.stamp(dossier.exported_at),
-                "exporter": {"collector": dossier.collector},
-                "counts": {
-                    "entries": dossier.last - dossier.first,
-                    "runs": self.runs,
-                    "objects": self._objects(),
-                    "files": len(self.sums) + 2,
-                    "due": len(dossier.slots),
-                    "exceptions": len(dossier.deviations),
-                    "alerts": len(dossier.alerts),
-                },
-                "assurance": dossier.assurance,
-            },
+            "predicate": papers.predicate(self.dossier, self.ledger.root(self.dossier.last), counts),
         }
         manifest = envelope(canonical.record(statement), self.signer)
         (self.folder / MANIFEST).write_bytes(manifest)
@@ -407,17 +390,3 @@ class _Writer:
         for name in sorted(digests):
             found = digests[name]
             yield {"name": name, "digest": {"sha256": found if isinstance(found, str) else found.hexdigest()}}
-
-
-def envelope(payload: bytes, signer: Signer) -> bytes:
-    """A DSSE envelope of an in-toto statement, in the one way it is written here: canonical JSON, one signature."""
-    pae = b"DSSEv1 %d %s %d %s" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(payload), payload)
-    return canonical.record(
-        {
-            "payload": base64.b64encode(payload).decode(),
-            "payloadType": PAYLOAD_TYPE,
-            "signatures": [
-                {"keyid": signer.key.id.hex(), "sig": base64.b64encode(signer.sign(pae)).decode()},
-            ],
-        }
-    )

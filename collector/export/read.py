@@ -1,7 +1,8 @@
 """Reads one window out of the ledger into a dossier. Writes nothing and formats nothing.
 
-Everything comes from entries of the range that the package will hold, so that a stranger who has only the package finds
-the same: which configuration was in force, what was planned, what ran, what was declared.
+Everything comes from entries of the range that the package will hold, or from older ones that it proves one by one, so
+that a stranger who has only the package finds the same: which configuration was in force, what was planned, what ran,
+what was declared, what was decided.
 """
 
 from __future__ import annotations
@@ -16,24 +17,19 @@ from collector import __version__, canonical
 from collector.check import Stage
 from collector.config import Settings, Window
 from collector.errors import ConfigError, ExportError
-from collector.export.dossier import AlertLine, Change, CheckCard, ControlCard, Dossier, Item
-from collector.export.words import counted
+from collector.export import changes, life, outside
+from collector.export.dossier import CheckCard, ControlCard, Decision, Dossier, Item, LeftOut, Life, RunItems
 from collector.ledger.entry import Entry, Kind
 from collector.ledger.projection import Interval
 from collector.ledger.store import Ledger
 from collector.model import State
 from collector.tomlfile import nearest
 from collector.window.coverage import coverage
-from collector.window.findings import Stretch, deviations, finding
-from collector.window.slots import Declared, Plan, Ran, account_for, due, in_force, plan_from, scopes_of
-
-ASSURANCE = (
-    "The ledger is signed by the collector's own key, and nothing outside holds a copy of its checkpoints. Whoever has "
-    "both that key and the database could have written all of it anew; only a checkpoint that you were given earlier "
-    "would show it."
-)
+from collector.window.findings import Deviation, Stretch, deviations, finding
+from collector.window.slots import Declared, Due, Plan, Ran, account_for, due, in_force, plan_from, scopes_of
 
 LISTING_PAGES_MAX = 4  # a subject that rests on the listing alone names its pages, unless that would drown the table
+SCOPES_TOLD = 12  # in an error
 
 
 @dataclass(frozen=True)
@@ -47,47 +43,79 @@ class Filter:
         return check in self.checks and self.reaches(scope)
 
     def reaches(self, scope: str) -> bool:
-        return not self.scopes or any(scope == known or scope.startswith(f"{known}/") for known in self.scopes)
+        return not self.scopes or any(_within(scope, known) for known in self.scopes)
 
     def touches(self, scope: str) -> bool:
-        """Whether a scope holds one of ours, or is held by one."""
-        return self.reaches(scope) or any(known.startswith(f"{scope}/") for known in self.scopes)
+        """Whether a scope holds one of ours, or is held by one. The ledger as a whole ("") touches everything."""
+        return not scope or self.reaches(scope) or any(_within(known, scope) for known in self.scopes)
 
 
-def read(ledger: Ledger, settings: Settings, name: str, exported_at: datetime, *, upto: int | None = None) -> Dossier:
-    """Everything that the ledger says about the window ``name`` of the configuration.
+def _within(scope: str, other: str) -> bool:
+    return scope == other or scope.startswith(f"{other}/")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is wanted of a window: some of its controls, criteria and scopes. Empty: all of them."""
+
+    controls: tuple[str, ...] = ()
+    criteria: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+
+
+def read(
+    ledger: Ledger,
+    settings: Settings,
+    name: str,
+    exported_at: datetime,
+    *,
+    upto: int | None = None,
+    asked: Asked | None = None,
+    by: str = "",
+) -> Dossier:
+    """Everything that the ledger says about the window ``name`` of the configuration, or what was ``asked`` for of it.
 
     Only entries before ``upto`` are looked at; by default those of the newest checkpoint, which is what a package can
     hold: sign before exporting. Of a window that has not ended, the part is read whose runs must have begun by
-    ``exported_at``. Raises ConfigError for an unknown window, ExportError when there is nothing to say yet.
+    ``exported_at``. ``by`` says who exports. Raises ConfigError for an unknown window, or for a control, a criterion or
+    a scope that it is not about; ExportError when there is nothing to say yet.
     """
-    window, key, last = _asked(ledger, settings, name, upto)
+    asked = asked or Asked()
+    window, key, last = _window(ledger, settings, name, upto)
     since, until = _span(window, settings.schedule.grace, exported_at, name)
     plans = [entry for entry in ledger.projection.plans(since, until) if entry.seq < last]
     first = _first(ledger, [plan_from(entry.data) for entry in plans], since, until)
     plans = [entry for entry in plans if entry.seq >= first]
-    controls = _controls(_configs(ledger, since, until, last), window.criteria)
-    about = Filter(frozenset(check for card in controls for check in card.checks), window.scopes)
+    configs = _configs(ledger, since, until, last)
+    bodies = [canonical.parse(ledger.blob(entry.data["blob"]))["controls"] for entry in configs]
+    controls = _narrowed(bodies, window, name, asked)
+    scopes = _scopes(plans, window, name, asked.scopes)
+    about = Filter(frozenset(check for card in controls for check in card.checks), scopes)
 
     announced = list(ledger.entries(0, last, kinds=[Kind.CHECK]))
-    runs, cards = _runs(ledger, first, last, about, since, until, announced)
+    ran = _runs(ledger, first, last, about, since, until, announced)
     gaps = [
         Declared(row.seq, row.account, row.checks, row.since, row.until, row.reason)
         for row in ledger.projection.gaps(since, until)
         if first <= row.seq < last
     ]
-    dues = [
-        item
-        for item in due((plan_from(entry.data) for entry in plans), since, until)
-        if about.covers(item.check, item.scope)
-    ]
+    dues, others = _dues(plans, about, since, until)
     grace = timedelta(seconds=settings.schedule.grace)
-    slots = tuple(account_for(dues, runs, gaps, grace))
+    slots = tuple(account_for(dues, ran.runs, gaps, grace))
     planned = {(item.check, item.scope, item.at) for item in dues}
     stretches = _stretches(ledger, about, since, until, last)
     lines = coverage(slots, until)
     found = deviations(stretches, since, until)
     counted_checks = _counted(announced)
+    alerts = life.alert_lines(
+        ledger.entries(0, last, kinds=life.KINDS), lambda entry: entry.at < until and _concerns(about, entry)
+    )
+    decided = [d for d in life.decisions(ledger.entries(0, last, kinds=[Kind.ACCEPTANCE])) if _about(about, d)]
+    lives = life.lives(found, stretches, ran.runs, alerts, decided, until)
+    shown = tuple(d for d in decided if life.in_window(d, since, until))
+    anchors = outside.anchor_lines(ledger.entries(first, last, kinds=[Kind.ANCHOR]))
+    places = outside.configured(ledger, configs)
+    changed = [*changes.changes(ledger, last, since, until), *ran.principals.changes]
     return Dossier(
         name=name,
         since=since,
@@ -99,11 +127,11 @@ def read(ledger: Ledger, settings: Settings, name: str, exported_at: datetime, *
         collector=__version__,
         first=first,
         last=last,
-        assurance=ASSURANCE,
+        assurance=outside.assurance(anchors, places),
         controls=controls,
-        checks=cards,
+        checks=ran.cards,
         slots=slots,
-        runs_outside_slots=tuple(run for run in runs if (run.check, run.scope, run.slot) not in planned),
+        runs_outside_slots=tuple(run for run in ran.runs if (run.check, run.scope, run.slot) not in planned),
         coverage=tuple(lines),
         deviations=tuple(found),
         findings=tuple(
@@ -112,17 +140,26 @@ def read(ledger: Ledger, settings: Settings, name: str, exported_at: datetime, *
         ),
         stretches=tuple(stretches),
         blind=_blind(ledger, about, since, until, last),
-        alerts=_alerts(ledger, about, first, last, since, until),
-        changes=_changes(ledger, last, since, until),
+        alerts=tuple(line for line in alerts if line.at >= since),
+        changes=tuple(sorted(changed, key=lambda change: change.seq)),
         items=lambda: _items(ledger, first, last, about, since, until),
-        criteria=window.criteria,
-        scopes=window.scopes,
+        criteria=tuple(id for id in window.criteria if not asked.criteria or id in asked.criteria),
+        scopes=scopes,
+        chosen=tuple(sorted(asked.controls)),
         grace_s=settings.schedule.grace,
         ends=window.until if until < window.until else None,
+        lives=lives,
+        decisions=shown,
+        anchors=tuple(anchors),
+        configured=tuple(places),
+        left_out=LeftOut(len({id for body in bodies for id in body}) - len(controls), others, ran.others),
+        rests_on=_rests_on(ledger, first, configs, ran.cards, found, lives, shown),
+        by=by,
+        item_rows=sum(run.population or 0 for run in ran.runs),
     )
 
 
-def _asked(ledger: Ledger, settings: Settings, name: str, upto: int | None) -> tuple[Window, str, int]:
+def _window(ledger: Ledger, settings: Settings, name: str, upto: int | None) -> tuple[Window, str, int]:
     window = settings.windows.get(name)
     if window is None:
         raise ConfigError(f"the configuration has no window {name!r}; {nearest(name, settings.windows)}")
@@ -165,17 +202,29 @@ def _first(ledger: Ledger, plans: Sequence[Plan], since: datetime, until: dateti
     return max((item.size for item in checkpoints[:-1] if item.at <= since), default=0)
 
 
-# --- what was in force ---
+def _dues(plans: Iterable[Entry], about: Filter, since: datetime, until: datetime) -> tuple[list[Due], int]:
+    """What was due and is covered, and how much was due and is not."""
+    dues: list[Due] = []
+    others = 0
+    for item in due((plan_from(entry.data) for entry in plans), since, until):
+        if about.covers(item.check, item.scope):
+            dues.append(item)
+        else:
+            others += 1
+    return dues, others
 
 
-def _configs(ledger: Ledger, since: datetime, until: datetime, last: int) -> list[Mapping[str, Any]]:
-    """The controls of every configuration that was in force in the window, oldest first."""
+# --- what was in force, and what is asked for of it ---
+
+
+def _configs(ledger: Ledger, since: datetime, until: datetime, last: int) -> list[Entry]:
+    """The configurations that were in force in the window, oldest first."""
     known = list(ledger.entries(0, last, kinds=[Kind.CONFIG]))
     if not known:
         raise ExportError("the ledger holds no configuration: nothing was ever collected; run `collector once` first")
     before = [entry for entry in known if entry.at <= since]
     inside = [entry for entry in known if since < entry.at < until]
-    return [canonical.parse(ledger.blob(entry.data["blob"]))["controls"] for entry in before[-1:] + inside or known[:1]]
+    return before[-1:] + inside or known[:1]
 
 
 def _controls(configs: Iterable[Mapping[str, Any]], criteria: Collection[str]) -> tuple[ControlCard, ...]:
@@ -193,19 +242,101 @@ def _controls(configs: Iterable[Mapping[str, Any]], criteria: Collection[str]) -
     return tuple(cards[id] for id in sorted(cards))
 
 
+def _narrowed(configs: Sequence[Mapping[str, Any]], window: Window, name: str, asked: Asked) -> tuple[ControlCard, ...]:
+    """The controls that serve the window's criteria, of those the ones that are asked for. Raises ConfigError."""
+    mine = _controls(configs, window.criteria)
+    known = [card.id for card in mine]
+    for id in asked.criteria:
+        if id not in window.criteria:
+            raise ConfigError(f"the window {name} is not about the criterion {id!r}; {nearest(id, window.criteria)}")
+    for id in asked.controls:
+        if id not in known:
+            raise ConfigError(f"no control {id!r} serves the criteria of the window {name}; {nearest(id, known)}")
+    found = _controls(configs, asked.criteria) if asked.criteria else mine
+    found = tuple(card for card in found if not asked.controls or card.id in asked.controls)
+    if not found and (asked.controls or asked.criteria):
+        wanted = ", ".join((*asked.controls, *asked.criteria))
+        raise ConfigError(f"no control of the window {name} is all of this: {wanted}; ask for fewer at once")
+    return found
+
+
+def _scopes(plans: Iterable[Entry], window: Window, name: str, asked: Sequence[str]) -> tuple[str, ...]:
+    """The scopes that are asked for, each within the window's and planned in it. Raises ConfigError."""
+    if not asked:
+        return window.scopes
+    planned = {scope for entry in plans for item in entry.data["checks"] for scope in scopes_of(entry.data, item)} | {
+        entry.data["account"] for entry in plans
+    }
+    for scope in asked:
+        if window.scopes and not any(_within(scope, known) for known in window.scopes):
+            raise ConfigError(
+                f"the window {name} is not about the scope {scope!r}; it is about {', '.join(window.scopes)}"
+            )
+        if scope not in planned:
+            told = sorted(planned)
+            more = f" and {len(told) - SCOPES_TOLD} more" if len(told) > SCOPES_TOLD else ""
+            hint = nearest(scope, planned) if planned else "nothing was planned in it"
+            raise ConfigError(
+                f"nothing was planned over the scope {scope!r} in the window {name}; {hint}. "
+                f"Planned were {', '.join(told[:SCOPES_TOLD])}{more}"
+            )
+    return tuple(sorted(set(asked)))
+
+
 def _counted(announced: Iterable[Entry]) -> frozenset[str]:
     """Checks in preview are observed, not counted."""
     stages = {entry.data["check"]: entry.data["stage"] for entry in announced}
     return frozenset(id for id, stage in stages.items() if stage != Stage.PREVIEW.value)
 
 
+def _concerns(about: Filter, alert: Entry) -> bool:
+    """Slots that were missed concern a whole account, places outside the whole ledger."""
+    check = alert.data["check"]
+    return (not check or check in about.checks) and about.touches(alert.data["scope"])
+
+
+def _about(about: Filter, decision: Decision) -> bool:
+    return decision.check in about.checks and about.touches(decision.scope)
+
+
+def _rests_on(
+    ledger: Ledger,
+    first: int,
+    configs: Iterable[Entry],
+    cards: Iterable[CheckCard],
+    found: Iterable[Deviation],
+    lives: Iterable[Life],
+    decided: Iterable[Decision],
+) -> tuple[int, ...]:
+    """The entries before the range that something in the dossier rests on; a package proves each of them."""
+    wanted = {entry.seq for entry in ledger.entries(0, first, kinds=[Kind.KEY])}
+    wanted |= {entry.seq for entry in configs}
+    wanted |= {card.first_used for card in cards}
+    wanted |= {deviation.first_bad for deviation in found}
+    for one in lives:
+        wanted |= {alert.seq for alert in one.alerts}
+        wanted |= {ack.seq for alert in one.alerts for ack in alert.acks}
+        wanted |= {seq for alert in one.alerts for seq in alert.delivered_by}
+        wanted |= {decision.seq for decision in one.decisions}
+    for decision in decided:
+        wanted |= {seq for seq in (decision.seq, decision.revokes, decision.ended_by) if seq is not None}
+    return tuple(sorted(seq for seq in wanted if seq < first))
+
+
 # --- what ran ---
 
 
-def in_window(data: Mapping[str, Any], about: Filter, since: datetime, until: datetime) -> bool:
+def in_window(data: Mapping[str, Any], since: datetime, until: datetime) -> bool:
     """Whether a run entry is of the window: by the slot that it answers, or by its start when it was made by hand."""
-    moment = canonical.moment(data["slot"] or data["started"])
-    return since <= moment < until and about.covers(data["check"], data["scope"])
+    return since <= canonical.moment(data["slot"] or data["started"]) < until
+
+
+@dataclass(frozen=True)
+class _Ran:
+    runs: list[Ran]
+    cards: tuple[CheckCard, ...]
+    principals: changes.Principals
+    others: int  # runs of the window that are left out
 
 
 def _runs(
@@ -216,15 +347,22 @@ def _runs(
     since: datetime,
     until: datetime,
     announced: Sequence[Entry],
-) -> tuple[list[Ran], tuple[CheckCard, ...]]:
+) -> _Ran:
     runs: list[Ran] = []
+    others = 0
     cards: dict[int, CheckCard] = {}
+    principals = changes.Principals(since, until)
     by_check: dict[str, list[Entry]] = {}
     for entry in announced:
         by_check.setdefault(entry.data["check"], []).append(entry)
     for entry in ledger.entries(first, last, kinds=[Kind.RUN]):
         data = entry.data
-        if not in_window(data, about, since, until):
+        if about.touches(data["account"]):
+            principals.add(entry)
+        if not in_window(data, since, until):
+            continue
+        if not about.covers(data["check"], data["scope"]):
+            others += 1
             continue
         card = _card(by_check.get(data["check"], ()), entry)
         cards.setdefault(card.first_used, card)
@@ -243,7 +381,8 @@ def _runs(
                 reason=data["reason"],
             )
         )
-    return runs, tuple(sorted(cards.values(), key=lambda card: (card.id, card.first_used)))
+    ordered = tuple(sorted(cards.values(), key=lambda card: (card.id, card.first_used)))
+    return _Ran(runs, ordered, principals, others)
 
 
 def _card(announced: Sequence[Entry], run: Entry) -> CheckCard:
@@ -269,31 +408,41 @@ def _card(announced: Sequence[Entry], run: Entry) -> CheckCard:
     )
 
 
-def _items(ledger: Ledger, first: int, last: int, about: Filter, since: datetime, until: datetime) -> Iterator[Item]:
-    held: dict[tuple[str, str], tuple[str, Any]] = {}  # mostly nothing changed since the run before
+def _items(
+    ledger: Ledger, first: int, last: int, about: Filter, since: datetime, until: datetime
+) -> Iterator[RunItems]:
+    held: dict[tuple[str, str], RunItems] = {}  # mostly nothing changed since the run before
     for entry in ledger.entries(first, last, kinds=[Kind.RUN]):
         data = entry.data
-        if data["population"] is None or not in_window(data, about, since, until):
+        if (
+            data["population"] is None
+            or not about.covers(data["check"], data["scope"])
+            or not in_window(data, since, until)
+        ):
             continue
-        pair = (data["check"], data["scope"])
-        if pair not in held or held[pair][0] != data["observations"]:
-            held[pair] = (data["observations"], canonical.parse(ledger.blob(data["observations"])))
-        observed = held[pair][1]
-        ids = observed["exchanges"]
-        listing = observed["listing"] if len(observed["listing"]) <= LISTING_PAGES_MAX else []
+        pair, digest = (data["check"], data["scope"]), data["observations"]
+        before = held.get(pair)
+        items = before.items if before is not None and before.observations == digest else _seen(ledger.blob(digest))
         slot = None if data["slot"] is None else canonical.moment(data["slot"])
-        for subject in observed["subjects"]:
-            yield Item(
-                slot=slot,
-                run=entry.seq,
-                check=data["check"],
-                scope=data["scope"],
-                subject=subject["subject"],
-                state=subject["state"],
-                reason=subject["reason"],
-                facts=subject["facts"],
-                evidence=tuple(ids[place] for place in subject["exchanges"] or listing),
-            )
+        held[pair] = RunItems(entry.seq, slot, data["check"], data["scope"], digest, items)
+        yield held[pair]
+
+
+def _seen(observations: bytes) -> list[Item]:
+    """The subjects of an observations blob, ordered by name."""
+    observed = canonical.parse(observations)
+    ids = observed["exchanges"]
+    listing = observed["listing"] if len(observed["listing"]) <= LISTING_PAGES_MAX else []
+    return [
+        Item(
+            subject=subject["subject"],
+            state=subject["state"],
+            reason=subject["reason"],
+            facts=subject["facts"],
+            evidence=tuple(ids[place] for place in subject["exchanges"] or listing),
+        )
+        for subject in observed["subjects"]
+    ]
 
 
 # --- states over time ---
@@ -345,127 +494,3 @@ def _blind(ledger: Ledger, about: Filter, since: datetime, until: datetime, last
         for i in ledger.projection.scope_intervals(since, until, seen=False)
         if i.from_run < last and about.covers(i.check, i.scope)
     )
-
-
-# --- alerts and changes ---
-
-
-def _alerts(
-    ledger: Ledger, about: Filter, first: int, last: int, since: datetime, until: datetime
-) -> tuple[AlertLine, ...]:
-    alerts: dict[int, Entry] = {}
-    deliveries: dict[int, list[tuple[str, str, datetime]]] = {}
-    for entry in ledger.entries(first, last, kinds=[Kind.ALERT, Kind.DELIVERY]):
-        data = entry.data
-        if entry.kind is Kind.DELIVERY:
-            deliveries.setdefault(data["alert"], []).append((data["channel"], data["outcome"], entry.at))
-            continue
-        mine = not data["check"] or data["check"] in about.checks  # slots that were missed concern a whole account
-        if mine and since <= entry.at < until and about.touches(data["scope"]):
-            alerts[entry.seq] = entry
-    return tuple(
-        AlertLine(
-            seq=entry.seq,
-            at=entry.at,
-            key=entry.data["key"],
-            event=entry.data["event"],
-            cause=entry.data["cause"],
-            check=entry.data["check"],
-            scope=entry.data["scope"],
-            subject=entry.data["subject"],
-            control=entry.data["control"],
-            owner=entry.data["owner"],
-            reason=entry.data["reason"],
-            deliveries=tuple(deliveries.get(entry.seq, ())),
-        )
-        for entry in alerts.values()
-    )
-
-
-def _changes(ledger: Ledger, last: int, since: datetime, until: datetime) -> tuple[Change, ...]:
-    """What changed inside the window, each against what stood before it, however long ago that was written."""
-    found: list[Change] = []
-    before: dict[tuple[Kind, str], Entry] = {}
-    for entry in ledger.entries(0, last, kinds=[Kind.KEY, Kind.CONFIG, Kind.CHECK, Kind.PLAN]):
-        subject = (entry.kind, str(entry.data.get("check") or entry.data.get("account") or ""))
-        if since <= entry.at < until:
-            what = _what(ledger, entry, before.get(subject))
-            if what:
-                found.append(Change(entry.seq, entry.at, entry.kind.value, what))
-        before[subject] = entry
-    return tuple(found)
-
-
-def _what(ledger: Ledger, entry: Entry, before: Entry | None) -> str:
-    """A change in words; "" when nothing changed, as with a plan that is written anew each day."""
-    data, old = entry.data, None if before is None else before.data
-    if entry.kind is Kind.KEY:
-        return f"the ledger is signed by {data['vkey']}: {data['reason']}"
-    if entry.kind is Kind.CHECK:
-        if old is None:
-            return f"{data['check']} version {data['version']} is used for the first time"
-        names = [name for name in data if name not in ("seq", "kind", "at") and data[name] != old.get(name)]
-        return f"{data['check']}: " + "; ".join(_change(name, old.get(name), data[name]) for name in sorted(names))
-    if entry.kind is Kind.PLAN:
-        return _plan_change(data, old)
-    return _config_change(ledger, data, old)
-
-
-def _change(name: str, old: object, new: object) -> str:
-    if name == "code":
-        return f"code is now {str(new)[:12]}"
-    return f"{name} was {_text(old)}, is {_text(new)}"
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else canonical.record(value).decode()
-
-
-def _plan_change(data: Mapping[str, Any], old: Mapping[str, Any] | None) -> str:
-    now = _asks(data)
-    if old is None:
-        return f"{data['account']} is planned for the first time: {counted(len(now), 'execution')} a round"
-    was = _asks(old)
-    parts = [
-        *(f"{check} over {scope} is no longer asked for" for check, scope in sorted(was.keys() - now.keys())),
-        *(
-            f"{check} over {scope} is asked for every {now[check, scope][0]} s"
-            for check, scope in sorted(now.keys() - was.keys())
-        ),
-        *(
-            f"{check} over {scope} is asked for every {now[check, scope][0]} s, was every {was[check, scope][0]} s"
-            for check, scope in sorted(now.keys() & was.keys())
-            if now[check, scope] != was[check, scope]
-        ),
-    ]
-    return f"{data['account']}: {'; '.join(parts)}" if parts else ""
-
-
-def _asks(plan: Mapping[str, Any]) -> dict[tuple[str, str], tuple[int, int]]:
-    return {
-        (item["check"], scope): (item["every_s"], item["offset_s"])
-        for item in plan["checks"]
-        for scope in scopes_of(plan, item)
-    }
-
-
-def _config_change(ledger: Ledger, data: Mapping[str, Any], old: Mapping[str, Any] | None) -> str:
-    if old is None:
-        return f"the configuration is {data['digest'][:12]}, collector {data['collector']}"
-    now, was = (canonical.parse(ledger.blob(config["blob"])) for config in (data, old))
-    parts: list[str] = []
-    if data["collector"] != old["collector"]:
-        parts.append(_change("collector", old["collector"], data["collector"]))
-    for id in sorted(now["controls"].keys() | was["controls"].keys()):
-        if id not in now["controls"]:
-            parts.append(f"control {id} was removed")
-        elif id not in was["controls"]:
-            parts.append(f"control {id} was added")
-        else:
-            new, past = now["controls"][id], was["controls"][id]
-            names = sorted(name for name in new.keys() | past.keys() if new.get(name) != past.get(name))
-            parts += [f"control {id}: {_change(name, past.get(name), new.get(name))}" for name in names]
-    for name in sorted(now["settings"].keys() | was["settings"].keys()):
-        if now["settings"].get(name) != was["settings"].get(name):
-            parts.append(f"setting [{name}] changed")
-    return "; ".join(parts)

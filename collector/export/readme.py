@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from collector.export.columns import TABLES, Form
 from collector.export.dossier import Dossier
 from collector.export.markup import Html, fill, join, page, terms
-from collector.export.tables import TABLES, Form
 from collector.export.words import Clock, counted, duration, number, utc
 
 TEXT_WIDTH = 96
@@ -95,15 +95,40 @@ ONE_LINE = (
     "The source of the check is in the package: read it, and judge the answer yourself.",
 )
 
+SAMPLES = (
+    (
+        "Exceptions were looked for in the whole population, each time. Who wants to test a part of it by hand draws "
+        "a sample: choose a seed, and nobody else chooses the items. sampling.json has the populations with their "
+        "digests; the sample comes out the same from this package alone, from the ledger, and on any other machine."
+    ),
+)
+
+SAMPLE_COMMANDS = (
+    (
+        "25 subjects in 25 slots of one control, drawn from this package alone.",
+        "collector sample --package PACKAGE --control ID --seed SEED --n 25 --out sample.csv",
+    ),
+)
+
 FILES = (
-    ("README.html, README.txt", "This page, twice."),
+    ("README.pdf, README.html, README.txt", "This page, three times; the PDF also has the findings and exceptions."),
     ("report.html", "The window to read: findings, exceptions, gaps, alerts, changes. Opens without a network."),
-    ("tables/", "The same as tables: seven CSV files, and tables.xlsx with a sheet for each."),
+    (
+        "controls/",
+        "A page for each control in place of screenshots: what was asked of which system, when, by whom, and answered.",
+    ),
+    ("tables/", f"The same as tables: {len(TABLES)} CSV files, and tables.xlsx with a sheet for each."),
     ("plan.json", "What was due and when, as planned before the runs."),
-    ("controls.json", "The entity's controls with owners, criteria and checks."),
+    ("controls.json", "The entity's controls with owners, criteria and checks, and the configurations that say so."),
+    ("sampling.json", "The populations of each control with their digests, and how to draw samples from them."),
     ("checks/", "The source of every check version that ran in the window, under the check's id."),
     ("ledger/", "The ledger's entries of the window, byte for byte, and what ties them to what came before."),
     ("checkpoints/", "Signed heads of the ledger."),
+    (
+        "anchors/",
+        "What places outside gave for them: time stamps, cosignatures, receipts. Absent where there are none.",
+    ),
+    ("proofs/", "Entries from before the range that the window rests on, each with its proof. Absent for none."),
     ("objects/", "What entries point to: answers of the clouds, call logs, observations; each named by its SHA-256."),
     ("keys.txt", "The ledger's key, to compare with the one that you got by another way."),
     ("manifest.dsse.json", "What is in the package, signed."),
@@ -123,6 +148,18 @@ class Section:
     commands: Sequence[tuple[str, str]] = ()
 
 
+def left_out(dossier: Dossier) -> str:
+    """What the filters of an export leave out, in a sentence; "" when they leave out nothing."""
+    out = dossier.left_out
+    if not (out.slots or out.runs or out.controls):
+        return ""
+    return (
+        f"This package is about a part of what was collected: it leaves out {counted(out.controls, 'control')}, "
+        f"{counted(out.slots, 'due slot')} and {counted(out.runs, 'run')} of the window. The ledger in it is whole: "
+        "their entries are there and counted by the verifier; only what they rest on is not."
+    )
+
+
 def origin(dossier: Dossier) -> list[tuple[str, str]]:
     """What this is, of what, and from where: the same lines on every page of a package."""
     clock = Clock(dossier.zone, dossier.since, dossier.until)
@@ -134,6 +171,7 @@ def origin(dossier: Dossier) -> list[tuple[str, str]]:
         ("Until", f"{clock.full(dossier.until)}, not included"),
         *([("Not over yet", f"the window ends {clock.full(dossier.ends)}")] if dossier.ends else []),
         ("Zone", dossier.zone.key if dossier.zone.key == "UTC" else f"{dossier.zone.key}; tables also give UTC"),
+        *([("Controls", f"{', '.join(dossier.chosen)}, as asked for")] if dossier.chosen else []),
         ("Criteria", ", ".join(dossier.criteria) or "those of all controls"),
         ("Scopes", ", ".join(dossier.scopes) or "all that were planned"),
         (
@@ -141,6 +179,7 @@ def origin(dossier: Dossier) -> list[tuple[str, str]]:
             f"a run is late when it begins more than {duration(timedelta(seconds=dossier.grace_s))} after it was due",
         ),
         ("Exported at", clock.full(dossier.exported_at)),
+        *([("Exported by", dossier.by)] if dossier.by else []),
         ("Collector", f"version {dossier.collector}"),
         (
             "Ledger range",
@@ -152,8 +191,8 @@ def origin(dossier: Dossier) -> list[tuple[str, str]]:
     ]
 
 
-def sections(dossier: Dossier) -> list[Section]:
-    """The whole page."""
+def sections(dossier: Dossier, verifier: str = "") -> list[Section]:
+    """The whole page. ``verifier`` is the SHA-256 of the package's verify.py."""
     due, covered = sum(line.due for line in dossier.coverage), sum(line.covered for line in dossier.coverage)
     return [
         Section(
@@ -169,14 +208,16 @@ def sections(dossier: Dossier) -> list[Section]:
                     f"{number(covered)} of "
                     f"them fully observed; {counted(len(dossier.deviations), 'exception')}."
                 ),
+                *([left_out(dossier)] if left_out(dossier) else []),
             ),
             pairs=origin(dossier),
         ),
-        Section("How to verify it", (TRUST,), commands=COMMANDS),
+        Section("How to verify it", (TRUST, *([published(dossier, verifier)] if verifier else [])), commands=COMMANDS),
         Section("How to check one line by hand", steps=ONE_LINE),
         Section("How strong it is", (dossier.assurance,)),
         Section("What it does not prove", pairs=NOT_PROVED),
         Section("The files", pairs=FILES),
+        Section("How to draw a sample", SAMPLES, commands=SAMPLE_COMMANDS),
         Section(
             "The tables",
             (
@@ -204,11 +245,19 @@ def sections(dossier: Dossier) -> list[Section]:
     ]
 
 
-def readme(dossier: Dossier) -> str:
+def published(dossier: Dossier, verifier: str) -> str:
+    """Which verifier this is: the copy in a package came with the package."""
+    return (
+        f"The verify.py in here has the SHA-256 {verifier}. Compare it with the one published for release "
+        f"{dossier.collector} of the collector, or use a copy of your own."
+    )
+
+
+def readme(dossier: Dossier, verifier: str = "") -> str:
     """README.txt: UTF-8, lines of at most 96 characters where words allow it."""
     title = f"{dossier.origin}: {dossier.name}"
     lines = [title, "=" * len(title), "", f"Written {utc(dossier.exported_at)} by collector {dossier.collector}.", ""]
-    for section in sections(dossier):
+    for section in sections(dossier, verifier):
         lines += [section.title, "-" * len(section.title), ""]
         for paragraph in section.paragraphs:
             lines += [*_wrapped(paragraph), ""]
@@ -234,7 +283,7 @@ def _wrapped(text: str, first: str = "", then: str = "") -> list[str]:
     )
 
 
-def readme_html(dossier: Dossier) -> str:
+def readme_html(dossier: Dossier, verifier: str = "") -> str:
     """README.html: self-contained, the same words as README.txt."""
     head = fill(
         '<header><p class="eyebrow">Read this first</p><h1>{name}</h1><p class="span">{origin}</p></header>\n<main>\n',
@@ -243,7 +292,7 @@ def readme_html(dossier: Dossier) -> str:
     )
     body = join(
         fill("<section>\n<h2>{title}</h2>\n{said}</section>\n", title=section.title, said=said(section))
-        for section in sections(dossier)
+        for section in sections(dossier, verifier)
     )
     return page(f"{dossier.name}: read this first", join((head, body, Html("</main>\n"))))
 

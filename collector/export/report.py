@@ -25,7 +25,19 @@ from collector.export.chapter import (
 )
 from collector.export.dossier import Dossier
 from collector.export.markup import Head, Html, fill, join, page, table, terms
-from collector.export.readme import COMMANDS, NOT_PROVED, ONE_LINE, TRUST, Section, origin, readme, readme_html, said
+from collector.export.readme import (
+    COMMANDS,
+    NOT_PROVED,
+    ONE_LINE,
+    TRUST,
+    Section,
+    left_out,
+    origin,
+    readme,
+    readme_html,
+    said,
+)
+from collector.export.reconcile import NO_SECOND
 from collector.export.words import counted, delivered, duration, number
 from collector.model import State
 from collector.window.coverage import percent
@@ -99,9 +111,9 @@ GLOSSARY = (
 )
 
 
-def html(dossier: Dossier) -> str:
+def html(dossier: Dossier, view: View | None = None) -> str:
     """The report: self-contained, no script, loads nothing. Every text of the dossier is escaped."""
-    view = View(dossier)
+    view = view or View(dossier)
     unbound = view.unbound()
     findings = dict(zip(dossier.controls, dossier.findings, strict=True)) if dossier.controls else {}
     chapters = [control_section(view, control, finding) for control, finding in findings.items()]
@@ -118,7 +130,10 @@ def html(dossier: Dossier) -> str:
             summary(view),
             *chapters,
             alerts(view),
+            decisions(view),
             changes(view),
+            reconciliation(view),
+            outside(view),
             by_hand(view),
             verification(),
             glossary(),
@@ -136,7 +151,10 @@ def cover(view: View) -> Html:
         ("controls", "The controls"),
         *((anchor(control.id), f"{control.id}: {control.title}") for control in dossier.controls),
         ("alerts", "Alerts"),
+        ("decisions", "Decisions"),
         ("changes", "Changes"),
+        ("reconciliation", "Whether all parts of all accounts were planned"),
+        ("outside", "Checkpoints held outside"),
         ("verify", "How to verify this"),
         ("glossary", "Words"),
     ]
@@ -193,10 +211,12 @@ def at_a_glance(view: View) -> Html:
 
 
 def strength(dossier: Dossier) -> Html:
+    partly = left_out(dossier)
     return fill(
-        '<section id="strength">\n<h2>How strong this evidence is</h2>\n<p class="lead">{assurance}</p>\n'
+        '<section id="strength">\n<h2>How strong this evidence is</h2>\n<p class="lead">{assurance}</p>\n{partly}'
         "<h3>What it does not prove</h3>\n<ul>\n{limits}</ul>\n</section>\n",
         assurance=dossier.assurance,
+        partly=fill("<p>{words}</p>\n", words=partly) if partly else "",
         limits=join(fill("<li><strong>{what}</strong> {why}</li>\n", what=what, why=why) for what, why in NOT_PROVED),
     )
 
@@ -264,6 +284,129 @@ def alerts(view: View) -> Html:
     )
     content = made if lines else nothing("None was raised or resolved in this window.")
     return fill('<section id="alerts" class="break">\n<h2>Alerts</h2>\n{content}</section>\n', content=content)
+
+
+def decisions(view: View) -> Html:
+    """What people decided to live with. It changed no verdict above."""
+    lines = view.dossier.decisions
+    shown, caption = first(lines, "decision", "tables/decisions.csv")
+    rows = [
+        (
+            made.seq,
+            view.time(made.at),
+            "accepted" if made.revokes is None else f"ends decision {made.revokes}",
+            join((code(made.subject or f"every subject of {made.check}"), sub(f"{made.check} over {made.scope}"))),
+            made.approver,
+            join((made.reason, sub(made.ticket))),
+            view.time(made.ended),
+        )
+        for made in shown
+    ]
+    made_table = table(
+        f"{caption} “Until” is when it expired or was revoked.",
+        (
+            Head("Entry", "n"),
+            Head("When", "t"),
+            Head("What", "k"),
+            Head("Subject", "s"),
+            Head("By"),
+            Head("Reason", "w"),
+            Head("Until", "t"),
+        ),
+        rows,
+    )
+    content = made_table if lines else nothing("Nobody decided to live with an exception in this window.")
+    return fill(
+        '<section id="decisions">\n<h2>Decisions</h2>\n<p>A decision to live with an exception for a time. It '
+        "changes no verdict.</p>\n{content}</section>\n",
+        content=content,
+    )
+
+
+def reconciliation(view: View) -> Html:
+    """Whether the plan named everything that the clouds show."""
+    shown, caption = first(view.dossier.reconciled, "stretch", "tables/reconciliation.csv", "stretches")
+    rows = [
+        (
+            join((code(line.account), sub(line.what))),
+            join((view.time(line.since), sub(join(("to ", view.time(line.last)))))),
+            number(line.planned),
+            _counted(line.source, line.counted),
+            _counted(line.second, line.second_counted),
+            "nothing to compare" if line.agree is None else "agree" if line.agree else "do not agree",
+            line.difference,
+        )
+        for line in shown
+    ]
+    made = table(
+        f"{caption} One line for each account and stretch of looks that found the same.",
+        (
+            Head("Account", "s"),
+            Head("Looked", "t"),
+            Head("Planned", "n"),
+            Head("One source", "t"),
+            Head("Another source", "t"),
+            Head("They"),
+            Head("Difference", "w"),
+        ),
+        rows,
+    )
+    return fill(
+        '<section id="reconciliation">\n<h2>Whether all parts of all accounts were planned</h2>\n<p>{words}</p>\n'
+        "{content}</section>\n",
+        words=RECONCILED,
+        content=made if rows else nothing("No account run of the window kept an answer that lists parts."),
+    )
+
+
+def _counted(source: str, count: int | None) -> Html:
+    return join((number(count) if count is not None else "no answer" if source != NO_SECOND else "", sub(source)))
+
+
+RECONCILED = (
+    "What was never planned leaves no trace in the plan. Here is what the plan names, against what the cloud itself "
+    "shows of the same account. Whether whole accounts are missing is told by a list of the organisation's accounts: "
+    "compare it with the accounts in these tables."
+)
+
+
+def outside(view: View) -> Html:
+    """Which places took checkpoints, and which did not. Only the reader's trust folder says what that is worth."""
+    lines = view.dossier.anchors
+    places = sorted({line.anchor for line in lines})
+    rows = []
+    for place in places:
+        mine = [line for line in lines if line.anchor == place]
+        held = [line for line in mine if line.outcome == "anchored"]
+        failed = [line for line in mine if line.outcome != "anchored"]
+        rows.append(
+            (
+                code(place),
+                number(len(held)),
+                view.time(held[0].at) if held else "never",
+                view.time(held[-1].at) if held else "never",
+                number(len(failed)),
+                join((failed[-1].reason, sub(f"entry {failed[-1].seq}"))) if failed else "none",
+            )
+        )
+    made = table(
+        "One line for each place; tables/anchors.csv has each attempt.",
+        (
+            Head("Place", "s"),
+            Head("Took", "n"),
+            Head("First", "t"),
+            Head("Last", "t"),
+            Head("Failed", "n"),
+            Head("Last trouble", "w"),
+        ),
+        rows,
+    )
+    content = made if rows else nothing("No checkpoint of this range was put into a place outside.")
+    return fill(
+        '<section id="outside">\n<h2>Checkpoints held outside</h2>\n<p>What the ledger says of places that the '
+        "collector cannot change. Only your own trust folder decides what of it counts.</p>\n{content}</section>\n",
+        content=content,
+    )
 
 
 def changes(view: View) -> Html:

@@ -97,7 +97,11 @@ class AlertBook:
             if alert.event == "trigger" and alert.cause == "failed":
                 self._raised.setdefault((alert.check, alert.scope, alert.subject), []).append(alert)
 
-    def of(self, deviation: Deviation) -> list[AlertLine]:
-        """The alerts raised for its subject while it lasted, in the order of the ledger."""
+    def of(self, deviation: Deviation, first_seen: datetime | None = None) -> list[AlertLine]:
+        """The alerts raised for its subject while it lasted, in the order of the ledger.
+
+        ``first_seen`` is when it began where that was before the window.
+        """
         known = self._raised.get((deviation.check, deviation.scope, deviation.subject), [])
-        return [a for a in known if a.at >= deviation.since and (deviation.until is None or a.at < deviation.until)]
+        begun = first_seen or deviation.since
+        return [a for a in known if a.at >= begun and (deviation.until is None or a.at < deviation.until)]

@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from collector.canonical import digest
-from collector.export.dossier import AlertLine, Change, CheckCard, ControlCard, Dossier, Item
+from collector.export.dossier import AlertLine, Change, CheckCard, ControlCard, Dossier, Item, RunItems
+from collector.export.life import lives
 from collector.model import State
 from collector.window.coverage import coverage
 from collector.window.findings import Deviation, Stretch, deviations, finding
@@ -131,14 +132,22 @@ class Story:
         alerts = self._alerts([d for d in found_deviations if not d.began_before_window], blindness, owner, seq + 2)
         by_seq = {run.seq: run for run in runs} | {hand.seq: hand}
 
-        def items() -> Iterator[Item]:
+        def items() -> Iterator[RunItems]:
             for number, found in seen.items():
                 run = by_seq[number]
-                for name, state, reason in found:
-                    read = state is not State.UNDETERMINED
-                    facts = {"subject": name, "good": state is State.SATISFIED} if read else None
-                    evidence = (f"{digest(name.encode())[:16]}",)
-                    yield Item(run.slot, number, run.check, run.scope, name, state.value, reason, facts, evidence)
+                listed = [
+                    Item(
+                        name,
+                        state.value,
+                        reason,
+                        {"subject": name, "good": state is State.SATISFIED}
+                        if state is not State.UNDETERMINED
+                        else None,
+                        (f"{digest(name.encode())[:16]}",),
+                    )
+                    for name, state, reason in found
+                ]
+                yield RunItems(number, run.slot, run.check, run.scope, digest(repr(listed).encode()), listed)
 
         return Dossier(
             name=self.name,
@@ -182,6 +191,8 @@ class Story:
                 Change(101, self.at(30), "config", "the grace was 10 min and is 15 min"),
             ),
             items=items,
+            lives=lives(found_deviations, subjects, [*runs, hand], alerts, (), self.until),
+            item_rows=sum(len(found) for found in seen.values()),
         )
 
     def _alerts(

@@ -60,17 +60,21 @@ def test_everything_that_the_page_names_is_there(written: Path) -> None:
     tops = {name.partition("/")[0] for name in files(written)}
     assert tops == {
         "README.html",
+        "README.pdf",
         "README.txt",
         "SHA256SUMS",
         "checkpoints",
         "checks",
+        "controls",
         "controls.json",
         "keys.txt",
         "ledger",
         "manifest.dsse.json",
         "objects",
         "plan.json",
+        "proofs",
         "report.html",
+        "sampling.json",
         "tables",
         "verify.py",
     }
@@ -181,15 +185,17 @@ def test_a_dossier_holds_what_happened(day: Lived) -> None:
     assert found.runs_outside_slots == ()
     assert found.ends is None
     first = next(found.items())
-    assert (first.check, first.state, first.slot) == ("aws-ebs-volume-encryption", "satisfied", DAY + 6 * HOUR)
-    assert first.evidence
+    assert (first.check, first.slot) == ("aws-ebs-volume-encryption", DAY + 6 * HOUR)
+    assert [(item.subject[-5:], item.state) for item in first.items] == [("vol-1", "satisfied"), ("vol-2", "satisfied")]
+    assert all(item.evidence for item in first.items)
+    assert found.item_rows == sum(len(run.items) for run in found.items())
 
 
 def test_a_window_is_about_its_criteria_and_scopes(day: Lived) -> None:
     found = read.read(day.ledger, day.settings, "people", EXPORTED)
     assert [card.id for card in found.controls] == ["IAM-1"]
     assert {slot.due.check for slot in found.slots} == {MFA}
-    assert {item.check for item in found.items()} == {MFA}
+    assert {run.check for run in found.items()} == {MFA}
     assert {line.check for line in found.alerts} <= {MFA, ""}
 
 
@@ -299,7 +305,7 @@ def test_an_empty_folder_is_taken_and_missing_ones_are_made(day: Lived, tmp_path
 
 @pytest.mark.parametrize("name", ["package", "package.zip"])
 def test_nothing_half_written_is_left(day: Lived, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: Any, target: Path) -> None:
+    def full(_: Any, target: Path, *more: Any) -> None:
         (target / "results.csv" if target.is_dir() else target).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
@@ -330,7 +336,9 @@ def test_the_fields_of_the_export_entry_name_the_manifest(day: Lived, tmp_path: 
     assert (info.fields["first"], info.fields["last"]) == (dossier.first, dossier.last)
     assert info.files == len(files(info.path))
     assert info.runs == 40
-    assert told[-1] == (info.entries, info.entries)
+    assert told[-1] == (package.WHOLE, package.WHOLE)
+    assert [done for done, _ in told] == sorted({done for done, _ in told}), "it only ever grows"
+    assert len(told) > 5
     Draft(Kind.EXPORT, EXPORTED, info.fields).body(1)  # it is canonical and small enough
     shutil.rmtree(info.path)
 

@@ -214,7 +214,8 @@ def test_alerts_and_changes_are_complete(dossier: Dossier, page: Page) -> None:
 
 def test_an_alert_that_nobody_got_says_so(dossier: Dossier) -> None:
     lost = replace(next(a for a in dossier.alerts if a.event == "trigger"), deliveries=())
-    page = Page(report.html(replace(dossier, alerts=(lost,))))
+    lives = tuple(replace(x, alerts=(lost,) * (lost.seq in {a.seq for a in x.alerts})) for x in dossier.lives)
+    page = Page(report.html(replace(dossier, alerts=(lost,), lives=lives)))
     assert page.table("alerts", "Alerts")[0]["First delivered"] == "never"
     chapters = [row for c in dossier.controls for row in page.table(f"control-{c.id}", "Exceptions")]
     told = [row["Alert first delivered"] for row in chapters]
@@ -267,13 +268,10 @@ def test_a_control_without_a_check_is_listed_and_not_satisfied_by_that(page: Pag
 
 
 def test_a_list_that_is_too_long_says_that_it_was_cut(dossier: Dossier) -> None:
-    many = tuple(
-        replace(d, subject=f"{d.subject}-{n}")
-        for n in range(300)
-        for d in dossier.deviations
-        if d.check == "aws-s3-tls"
-    )
-    page = Page(report.html(replace(dossier, deviations=many)))
+    pairs = zip(dossier.deviations, dossier.lives, strict=True)
+    one, life = next((d, life) for d, life in pairs if d.check == "aws-s3-tls")
+    many = tuple(replace(one, subject=f"{one.subject}-{n}") for n in range(300))
+    page = Page(report.html(replace(dossier, deviations=many, lives=(life,) * 300)))
     assert len(page.table("control-NET-02", "Exceptions")) == chapter.ROWS_SHOWN
     assert any("The first 200 of 300 exceptions; all are in tables/exceptions.csv." in c for c in page.captions)
 
@@ -289,7 +287,16 @@ def test_a_population_that_was_never_listed_is_not_an_empty_one(dossier: Dossier
 
 def test_an_empty_window_can_be_told(dossier: Dossier) -> None:
     nothing = replace(
-        dossier, controls=(), checks=(), findings=(), slots=(), coverage=(), deviations=(), alerts=(), changes=()
+        dossier,
+        controls=(),
+        checks=(),
+        findings=(),
+        slots=(),
+        coverage=(),
+        deviations=(),
+        lives=(),
+        alerts=(),
+        changes=(),
     )
     page = Page(report.html(replace(nothing, stretches=(), blind=(), runs_outside_slots=())))
     assert "no slot due" in page.text["glance"]
@@ -337,7 +344,7 @@ def test_a_page_loads_nothing_and_runs_nothing(dossier: Dossier, make: Callable[
     for tag, attributes in page.tags:
         assert not {"src", "srcset", "style", "action"} & set(attributes), tag
         assert not [name for name in attributes if name.startswith("on")], tag
-        assert attributes.get("href", "#").startswith("#")
+        assert re.match(r"#|controls/[A-Z0-9-]+\.html$", attributes.get("href", "#"))
     style = source[source.index("<style>") : source.index("</style>")]
     assert "url(" not in style
     assert "@import" not in style
@@ -351,8 +358,12 @@ def test_links_and_labels_lead_somewhere(dossier: Dossier, make: Callable[[Dossi
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     for _, attributes in page.tags:
-        for target in [attributes.get("href", "#")[1:], *attributes.get("aria-labelledby", "").split()]:
+        link = attributes.get("href", "#")
+        inside = [link[1:]] if link.startswith("#") else []
+        for target in [*inside, *attributes.get("aria-labelledby", "").split()]:
             assert not target or target in ids
+        if not inside:
+            assert link.removeprefix("controls/").removesuffix(".html") in {c.id for c in dossier.controls}, link
 
 
 def test_headings_tables_and_pictures_can_be_read_without_seeing(page: Page) -> None:
@@ -471,7 +482,7 @@ def test_the_hour_that_is_there_twice_is_told_apart(dossier: Dossier) -> None:
 def test_an_exception_with_no_alert_is_plain(dossier: Dossier, tmp_path: Path) -> None:
     d = next(d for d in dossier.deviations if not d.began_before_window)
     assert isinstance(d, Deviation)
-    page = Page(report.html(replace(dossier, alerts=())))
+    page = Page(report.html(replace(dossier, alerts=(), lives=tuple(replace(x, alerts=()) for x in dossier.lives))))
     shown = [
         row for c in dossier.controls if d.check in c.checks for row in page.table(f"control-{c.id}", "Exceptions")
     ]

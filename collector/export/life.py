@@ -1,0 +1,138 @@
+"""What became of alerts and deviations: who was told, who took note, who decided to live with it, and until when.
+
+Entries in, values out. A decision changes no verdict: it stands beside the deviation.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from collector import canonical
+from collector.export.dossier import AckLine, AlertLine, Decision, Life
+from collector.export.words import AlertBook
+from collector.ledger.entry import Entry, Kind
+from collector.model import State
+from collector.window.findings import Deviation, Stretch
+from collector.window.slots import Ran
+
+KINDS = (Kind.ALERT, Kind.DELIVERY, Kind.ACK)
+
+
+def alert_lines(entries: Iterable[Entry], wanted: Callable[[Entry], bool]) -> list[AlertLine]:
+    """The alerts that are wanted, each with its deliveries and acknowledgements, in the order of the ledger."""
+    found: dict[int, AlertLine] = {}
+    deliveries: dict[int, list[tuple[str, str, datetime]]] = {}
+    acks: dict[int, list[AckLine]] = {}
+    delivered: dict[int, list[int]] = {}
+    for entry in entries:
+        data = entry.data
+        if entry.kind is Kind.DELIVERY and data["alert"] in found:
+            deliveries.setdefault(data["alert"], []).append((data["channel"], data["outcome"], entry.at))
+            if data["outcome"] == "delivered":
+                delivered.setdefault(data["alert"], []).append(entry.seq)
+        elif entry.kind is Kind.ACK and data["alert"] in found:
+            ack = AckLine(entry.seq, entry.at, data["person"], data["note"], data["via"])
+            acks.setdefault(data["alert"], []).append(ack)
+        elif entry.kind is Kind.ALERT and wanted(entry):
+            names = ("key", "event", "cause", "check", "scope", "subject", "control", "owner", "reason")
+            words = {name: data[name] for name in names}
+            found[entry.seq] = AlertLine(seq=entry.seq, at=entry.at, deliveries=(), **words)
+    return [
+        replace(
+            line,
+            deliveries=tuple(deliveries.get(seq, ())),
+            acks=tuple(acks.get(seq, ())),
+            delivered_by=tuple(delivered.get(seq, ())),
+        )
+        for seq, line in found.items()
+    ]
+
+
+def decisions(entries: Iterable[Entry]) -> list[Decision]:
+    """Every acceptance and every revocation, in the order of the ledger."""
+    found: dict[int, Decision] = {}
+    for entry in entries:
+        data = entry.data
+        revokes = data["revokes"]
+        names = ("control", "check", "scope", "subject", "approver", "reason", "ticket")
+        words = {name: data[name] for name in names}
+        expires = canonical.moment(data["expires"])
+        made = Decision(
+            seq=entry.seq, at=entry.at, expires=expires, revokes=revokes, ended=expires, ended_by=None, **words
+        )
+        if revokes is not None:
+            made = replace(made, ended=entry.at, expires=entry.at)
+            known = found.get(revokes)
+            if known is not None and known.ended_by is None and entry.at < known.ended:
+                found[revokes] = replace(known, ended=entry.at, ended_by=entry.seq)
+        found[entry.seq] = made
+    return list(found.values())
+
+
+def in_window(decision: Decision, since: datetime, until: datetime) -> bool:
+    """Whether a decision was made or in force in a window."""
+    return decision.at < until and (decision.ended > since or decision.at >= since)
+
+
+def lives(
+    deviations: Sequence[Deviation],
+    stretches: Sequence[Stretch],
+    runs: Iterable[Ran],
+    alerts: Sequence[AlertLine],
+    decided: Collection[Decision],
+    until: datetime,
+) -> tuple[Life, ...]:
+    """The life of each deviation. ``runs`` are those of the window, ``alerts`` also older ones."""
+    by_run = {(s.check, s.scope, s.subject, s.from_run): s for s in stretches}
+    looks: dict[tuple[str, str], list[Ran]] = {}
+    for run in runs:
+        if run.population is not None:
+            looks.setdefault((run.check, run.scope), []).append(run)
+    for known in looks.values():
+        known.sort(key=lambda run: run.seq)
+    book = AlertBook(alerts)
+    by_place: dict[tuple[str, str], list[Decision]] = {}
+    for decision in decided:
+        by_place.setdefault((decision.check, decision.scope), []).append(decision)
+    found: list[Life] = []
+    for d in deviations:
+        first = by_run[d.check, d.scope, d.subject, d.first_bad]
+        last = _last_bad(first, by_run, looks.get((d.check, d.scope), ()))
+        end = d.until or until
+        mine = by_place.get((d.check, d.scope), ())
+        found.append(
+            Life(
+                first_seen=first.from_at,
+                last_seen=None if last is None else last.started,
+                last_bad=None if last is None else last.seq,
+                alerts=tuple(book.of(d, first.from_at)),
+                decisions=tuple(x for x in mine if x.held(d.check, d.scope, d.subject, first.from_at, end)),
+            )
+        )
+    return tuple(found)
+
+
+def _last_bad(
+    first: Stretch, following: Mapping[tuple[str, str, str, int], Stretch], looks: Sequence[Ran]
+) -> Ran | None:
+    """The last run of the window that found the subject not satisfied, in the deviation that ``first`` begins."""
+    last: Ran | None = None
+    stretch: Stretch | None = first
+    while stretch is not None and stretch.state in (State.NOT_SATISFIED, State.UNDETERMINED):
+        if stretch.state is State.NOT_SATISFIED:
+            end = len(looks) if stretch.to_run is None else bisect_left(looks, stretch.to_run, key=_seq)
+            if end and looks[end - 1].seq >= stretch.from_run:
+                last = looks[end - 1]
+        stretch = None if stretch.to_run is None else following.get((*_place(stretch), stretch.to_run))
+    return last
+
+
+def _seq(run: Ran) -> int:
+    return run.seq
+
+
+def _place(stretch: Stretch) -> tuple[str, str, str]:
+    return stretch.check, stretch.scope, stretch.subject

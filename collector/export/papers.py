@@ -1,0 +1,184 @@
+"""What a package says as JSON of itself: ``plan.json``, ``controls.json``, and the statement that is signed.
+
+Values in, values out; the verifier compares plan.json with the ledger, and people read the rest.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from collector import canonical
+from collector.criteria import CRITERIA, EDITION
+from collector.export.dossier import Dossier
+from collector.export.outside import ANCHORED
+from collector.export.read import Filter
+from collector.ledger.entry import Entry
+from collector.ledger.seal import Signer
+from collector.window.slots import Plan, SlotState, in_force, plan_from
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE = "urn:evidence-collector:package:v1"
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+
+
+def filter_of(dossier: Dossier) -> Filter:
+    """What the dossier is about."""
+    return Filter(frozenset(check for card in dossier.controls for check in card.checks), tuple(dossier.scopes))
+
+
+def window(dossier: Dossier) -> dict[str, Any]:
+    """The window as every paper names it."""
+    return {
+        "name": dossier.name,
+        "since": canonical.stamp(dossier.since),
+        "until": canonical.stamp(dossier.until),
+        "ends": canonical.stamp(dossier.ends or dossier.until),
+        "zone": dossier.zone.key,
+    }
+
+
+# --- plan.json ---
+
+
+def plan(dossier: Dossier, plans: Iterable[Entry]) -> dict[str, Any]:
+    """What was due, out of the plan entries of the range that speak of the window."""
+    about = filter_of(dossier)
+    by_account: dict[str, list[Plan]] = {}
+    for entry in plans:
+        by_account.setdefault(entry.data["account"], []).append(plan_from(entry.data))
+    counts = {state.value: 0 for state in SlotState}
+    for slot in dossier.slots:
+        counts[slot.state.value] += 1
+    return {
+        "window": window(dossier),
+        "grace_s": dossier.grace_s,
+        "due": len(dossier.slots),
+        "counts": counts,
+        "accounts": [
+            {"account": account, "stretches": _stretches(dossier, about, by_account[account])}
+            for account in sorted(by_account)
+        ],
+    }
+
+
+def _stretches(dossier: Dossier, about: Filter, plans: Sequence[Plan]) -> list[dict[str, Any]]:
+    """What is due and when, clipped to the window; neighbours that ask for the same are one stretch."""
+    found: list[dict[str, Any]] = []
+    for begin, end, asked in in_force(plans):
+        since, until = max(begin, dossier.since), min(end, dossier.until)
+        if since >= until:
+            continue
+        checks = [
+            {"check": item.check, "scopes": scopes, "every_s": item.every_s, "offset_s": item.offset_s}
+            for item in asked.checks
+            if (scopes := [scope for scope in item.scopes if about.covers(item.check, scope)])
+        ]
+        if found and found[-1]["checks"] == checks and found[-1]["until"] == canonical.stamp(since):
+            found[-1]["until"] = canonical.stamp(until)
+            found[-1]["entries"].append(asked.seq)
+        else:
+            times = {"since": canonical.stamp(since), "until": canonical.stamp(until)}
+            found.append({**times, "entries": [asked.seq], "checks": checks})
+    return found
+
+
+# --- controls.json ---
+
+
+def controls(dossier: Dossier, configurations: Collection[str]) -> dict[str, Any]:
+    """Controls, criteria and checks, and the configurations that bind them: the versions of the mapping."""
+    named = {*dossier.criteria, *(id for card in dossier.controls for id in card.criteria)}
+    return {
+        "edition": EDITION,
+        "criteria": {id: CRITERIA[id] for id in sorted(named)},
+        "controls": [
+            {
+                "id": card.id,
+                "title": card.title,
+                "owner": card.owner,
+                "criteria": list(card.criteria),
+                "checks": list(card.checks),
+                "cadence_s": card.cadence_s,
+            }
+            for card in dossier.controls
+        ],
+        "checks": [
+            {
+                "id": card.id,
+                "version": card.version,
+                "source": f"checks/{card.id}/{card.code}.py",
+                "title": card.title,
+                "family": card.family,
+                "criteria": list(card.criteria),
+                "stage": card.stage,
+                "limits": dict(card.limits),
+                "entry": card.first_used,
+            }
+            for card in dossier.checks
+        ],
+        "mapping": [
+            {"entry": item.seq, "at": canonical.stamp(item.at), "digest": item.digest, "collector": item.collector}
+            for item in dossier.configured
+        ],
+        "configurations": sorted(configurations),
+    }
+
+
+# --- the manifest ---
+
+
+def predicate(dossier: Dossier, root: bytes, counts: Mapping[str, int]) -> dict[str, Any]:
+    """What the manifest says of the package; ``counts`` are those that only its writer knows."""
+    anchored = sum(line.outcome == ANCHORED for line in dossier.anchors)
+    return {
+        "origin": dossier.origin,
+        "vkey": dossier.vkey,
+        "window": window(dossier),
+        "range": {"first": dossier.first, "last": dossier.last, "root": root.hex()},
+        "filters": {
+            "controls": list(dossier.chosen),
+            "criteria": list(dossier.criteria),
+            "checks": sorted(filter_of(dossier).checks),
+            "scopes": list(dossier.scopes),
+        },
+        "left_out": {
+            "controls": dossier.left_out.controls,
+            "slots": dossier.left_out.slots,
+            "runs": dossier.left_out.runs,
+        },
+        "anchors": {
+            "configured": [
+                {"entry": item.seq, "places": list(item.places), "every_s": item.every_s} for item in dossier.configured
+            ],
+            "entries": len(dossier.anchors),
+            "anchored": anchored,
+            "failed": len(dossier.anchors) - anchored,
+        },
+        "grace_s": dossier.grace_s,
+        "exported_at": canonical.stamp(dossier.exported_at),
+        "exporter": {"collector": dossier.collector, "by": dossier.by},
+        "counts": {
+            "entries": dossier.last - dossier.first,
+            "due": len(dossier.slots),
+            "exceptions": len(dossier.deviations),
+            "alerts": len(dossier.alerts),
+            **counts,
+        },
+        "assurance": dossier.assurance,
+    }
+
+
+def envelope(payload: bytes, signer: Signer) -> bytes:
+    """A DSSE envelope of an in-toto statement, in the one way it is written here: canonical JSON, one signature."""
+    pae = b"DSSEv1 %d %s %d %s" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(payload), payload)
+    return canonical.record(
+        {
+            "payload": base64.b64encode(payload).decode(),
+            "payloadType": PAYLOAD_TYPE,
+            "signatures": [
+                {"keyid": signer.key.id.hex(), "sig": base64.b64encode(signer.sign(pae)).decode()},
+            ],
+        }
+    )
