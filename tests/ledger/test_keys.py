@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
-import shutil
+import random
 import sqlite3
 import threading
 from contextlib import closing
@@ -15,11 +16,12 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from collector import canonical
 from collector.errors import ConfigError, LedgerBroken, StoreError, Throttled, Unreadable
-from collector.ledger import keys, merkle, note
+from collector.ledger import keys, merkle, note, verify
 from collector.ledger.entry import Draft, Kind
 from collector.ledger.keys import BadKeyEntry
 from collector.ledger.note import ECDSA_P256, ED25519, SPKI_P256, BadNote, Note, TreeHead, VerifierKey
@@ -503,14 +505,17 @@ def test_a_key_entry_by_hand_must_follow_too(ledger, world, signer, third):
 # --- copies that are older than what is held outside ---
 
 
+def backup(folder):
+    with closing(sqlite3.connect(folder / "ledger.db")) as source, closing(sqlite3.connect(folder / "backup.db")) as to:
+        source.backup(to)
+
+
+@pytest.mark.only("sqlite")
 def test_a_restored_backup_is_refused_before_anything_is_signed(ledger, url, world, signer, tmp_path):
     """A copy of the database from earlier verifies by itself: only what is held outside tells."""
     beat(ledger, world, 0)
     ledger.checkpoint(world.at(1))
-    ledger.close()
-    with closing(sqlite3.connect(tmp_path / "ledger.db")) as source:
-        source.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    shutil.copy(tmp_path / "ledger.db", tmp_path / "backup.db")
+    backup(tmp_path)
     for hour in range(2, 6):
         beat(ledger, world, hour)
     anchored = ledger.checkpoint(world.at(6))
@@ -560,15 +565,80 @@ def test_what_is_held_outside_is_believed_by_its_signature_only(ledger, world, s
         ledger.refuse_behind([("s3/vault", TreeHead("other.example/b", 1, bytes(32)))])
 
 
+@pytest.mark.only("sqlite")
 def test_a_backup_from_before_a_rotation_knows_not_the_key_that_signed_outside(ledger, url, world, tmp_path, second):
     beat(ledger, world, 0)
-    ledger.close()
-    with closing(sqlite3.connect(tmp_path / "ledger.db")) as source:
-        source.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    shutil.copy(tmp_path / "ledger.db", tmp_path / "backup.db")
+    backup(tmp_path)
     ledger.rotate(second, world.at(2), "moved into the key service")
     held = ledger.checkpoint(world.at(3)).note
     restored = opened(f"sqlite:///{tmp_path / 'backup.db'}", FileSigner.load(tmp_path / "log.pem", ORIGIN))
     with pytest.raises(LedgerBroken, match="If its key was replaced, this is a copy from before"):
         restored.head_of("s3/vault", held)
     restored.close()
+
+
+# --- the verifier, which shares no code with the ledger ---
+
+
+def test_the_verifier_believes_the_same_checkpoints():
+    found = json.loads(VECTORS.read_text())
+    theirs = {text: verify.Key(text, verify.Plain) for text in [*found["keys"].values(), REKOR_KEY, PIXEL_KEY]}
+    for checkpoint in found["checkpoints"]:
+        parsed = verify.Note(checkpoint["note"].encode())
+        for text in found["keys"].values():
+            assert (parsed.doubt(theirs[text]) == "") == (text == checkpoint["signed_by"])
+    for text, published in [(REKOR_KEY, REKOR_NOTE), (PIXEL_KEY, PIXEL_NOTE)]:
+        key, (_, id, signature) = theirs[text], verify.Note(published.encode()).signatures[0]
+        assert id == key.id == VerifierKey.parse(text).id
+        said = published.rpartition("\n\n")[0] + "\n"
+        assert key.verify(said.encode(), signature)
+        assert not key.verify(said.replace("\n1", "\n2").replace("\n7", "\n8").encode(), signature)
+
+
+def test_the_verifier_takes_the_same_signatures_of_ecdsa(second):
+    theirs = verify.Key(str(second.key), verify.Plain)
+    chance = random.Random(5)
+    for number in range(12):
+        message = b"%d" % number
+        signature = second.sign(message)
+        order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+        r, s = decode_dss_signature(signature)
+        place = chance.randrange(len(signature))
+        flipped = signature[:place] + bytes([signature[place] ^ 1 << chance.randrange(8)]) + signature[place + 1 :]
+        for tried in (
+            signature,
+            encode_dss_signature(r, order - s),  # as good, by the arithmetic: both must take it or both refuse it
+            encode_dss_signature(r, s + order),
+            encode_dss_signature(r + order, s),
+            encode_dss_signature(0, s),
+            encode_dss_signature(r, 0),
+            encode_dss_signature(s, r),
+            b"\x30\x81" + signature[1:],
+            signature + b"\0",
+            signature[:-1],
+            signature[:2] + b"\2\1\0" + signature[2:],
+            flipped,
+            b"",
+        ):
+            assert theirs.verify(message, tried) == second.key.verifies(tried, message), tried.hex()
+        assert theirs.verify(message, signature)
+
+
+def test_the_verifier_takes_the_same_keys_of_p256(second):
+    point = second.key.public[len(SPKI_P256) :]
+    for public in (
+        second.key.public,
+        SPKI_P256 + point[:-1] + bytes([point[-1] ^ 1]),
+        SPKI_P256 + b"\4" + bytes(64),
+        SPKI_P256 + b"\4" + b"\xff" * 64,
+        second.key.public + b"\0",
+        point,
+        b"",
+    ):
+        text = written(public)
+        with contextlib.suppress(BadNote):
+            VerifierKey.parse(text)
+            assert verify.Key(text, verify.Plain).text == text
+            continue
+        with pytest.raises(ValueError, match=r"key|number|curve|point"):
+            verify.Key(text, verify.Plain)
