@@ -11,7 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import botocore.session
@@ -24,6 +24,7 @@ from botocore.exceptions import (
     ParamValidationError,
     ResponseStreamingError,
 )
+from botocore.loaders import create_loader
 from botocore.parsers import ResponseParserError
 
 from collector.clouds.aws import CONNECT_SECONDS_MAX, DENIED, THROTTLED, credentials_for
@@ -164,6 +165,7 @@ class Bucket:
     def _client(self) -> Any:
         """Raises Denied without credentials, ConfigError for an unknown profile."""
         session = botocore.session.Session()
+        session.register_component("data_loader", _models())
         session._credentials = credentials_for(  # private to botocore, as in aws.py
             profile=self._profile, role_arn=self._role_arn, session_name="evidence-collector-anchor"
         )
@@ -234,6 +236,12 @@ class _Refused(Unreadable):
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+@cache
+def _models() -> Any:
+    """botocore's own models, read once for all buckets; those of ``aws_models.py`` have no operation that writes."""
+    return create_loader()
 
 
 def _utc(value: Any) -> datetime | None:
