@@ -103,11 +103,11 @@ def witness_serve(
         raise ConfigError(f"--log-format {log_format}: say console or json")
     logs.setup(log_format, "info")
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     with _opened(folder) as keeper:
         server = Server(listen, keeper)
         server.start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
         out.print(f"{keeper.key}\nlistening at {server.url}", markup=False)
         stop.wait()
         server.stop()

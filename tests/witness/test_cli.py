@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import signal
@@ -12,7 +13,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import structlog
+from typer.testing import CliRunner
 
+from collector.cli import app
+from collector.cli.terminal import exit_for
+from collector.errors import CollectorError
 from collector.ledger import cosignature
 from collector.ledger.cosignature import WitnessKey
 from collector.ledger.note import Note
@@ -25,11 +31,24 @@ ENVIRONMENT = {**BARE, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
 
 
 def run(folder: Path, *words: str, code: int = 0) -> str:
-    command = [sys.executable, "-m", "collector", "witness", *words, "--folder", "w"]
-    found = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
-    assert found.returncode == code, found.stdout + found.stderr
-    assert "Traceback" not in found.stderr
-    return found.stdout if code in (0, 4) else found.stderr
+    """What a command prints, or the one sentence that it ends with."""
+    found = CliRunner().invoke(app, ["witness", *words, "--folder", str(folder / "w")])
+    if isinstance(found.exception, CollectorError):
+        assert exit_for(found.exception) == code
+        return str(found.exception)
+    assert found.exit_code == code, found.output
+    return found.stdout
+
+
+@pytest.fixture(autouse=True)
+def log_as_before():
+    """The commands set up the log of their process, which here is that of all tests."""
+    root, before = logging.getLogger(), list(logging.getLogger().handlers)
+    level = root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = before
+    root.setLevel(level)
 
 
 @pytest.fixture
@@ -88,9 +107,9 @@ def test_a_witness_from_beginning_to_end(folder):
         "incident",
         "refused",
     ]
-    said = run(folder, "export", "--out", "trust")
-    assert f"Wrote 3 checkpoints of {ORIGIN} to trust." in said
-    assert "incidents that lie in trust/incidents: 1" in said
+    said = run(folder, "export", "--out", str(folder / "trust"))
+    assert f"Wrote 3 checkpoints of {ORIGIN} to {folder / 'trust'}." in said
+    assert f"incidents that lie in {folder}/trust/incidents: 1" in said
     assert sorted(path.name for path in (folder / "trust").iterdir()) == [
         "00000000000000000005.note",
         "00000000000000000020.note",
@@ -103,18 +122,23 @@ def test_a_witness_from_beginning_to_end(folder):
 
 def test_a_beginning_is_read_from_a_file(folder):
     (folder / "mine.note").write_text(LOG.note(20), "utf-8")
-    assert run(folder, "trust", str(LOG.key), "--from", "mine.note") == f"Cosigning for {ORIGIN}, from 20 entries on.\n"
-    assert "already stands at 20" in run(folder, "trust", str(LOG.key), "--from", "mine.note", code=2)
-    assert "cannot be read as a checkpoint" in run(folder, "trust", str(LOG.key), "--from", "none.note", code=2)
+    assert (
+        run(folder, "trust", str(LOG.key), "--from", str(folder / "mine.note"))
+        == f"Cosigning for {ORIGIN}, from 20 entries on.\n"
+    )
+    assert "already stands at 20" in run(folder, "trust", str(LOG.key), "--from", str(folder / "mine.note"), code=2)
+    assert "cannot be read as a checkpoint" in run(
+        folder, "trust", str(LOG.key), "--from", str(folder / "none.note"), code=2
+    )
 
 
 def test_what_cannot_be_done_is_said_in_a_sentence(folder, tmp_path):
     assert "already holds a witness" in run(folder, "init", "--name", "other.example/w2", code=2)
     assert "is not trusted" in run(folder, "distrust", str(LOG.key), code=2)
-    assert "no log is trusted yet" in run(folder, "export", "--out", "trust", code=2)
+    assert "no log is trusted yet" in run(folder, "export", "--out", str(folder / "trust"), code=2)
     run(folder, "trust", str(LOG.key))
     run(folder, "trust", str(Log("other.example/log").key))
-    assert f"say which of {ORIGIN}, other.example/log" in run(folder, "export", "--out", "trust", code=2)
+    assert f"say which of {ORIGIN}, other.example/log" in run(folder, "export", "--out", str(folder / "trust"), code=2)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         assert "name another address" in run(folder, "serve", "--listen", listen, code=2)
