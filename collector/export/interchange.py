@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 
+from collector import canonical
 from collector.check import Stage
-from collector.export.dossier import CheckCard, ControlCard, Dossier
+from collector.export.dossier import CheckCard, ControlCard, Decision, Dossier
 from collector.model import State
 from collector.window.findings import Stretch
 from collector.window.slots import Slot, SlotState
@@ -32,13 +33,23 @@ def one_line(text: str) -> str:
     return _BLANK.sub(" ", text).strip() or "-"
 
 
+def criteria_of(dossier: Dossier, card: ControlCard) -> tuple[str, ...]:
+    """The criteria that a control serves in a window: those of them that the window is about."""
+    return tuple(id for id in dict.fromkeys(card.criteria) if not dossier.criteria or id in dossier.criteria)
+
+
+def all_criteria(dossier: Dossier) -> list[str]:
+    """The criteria that any control of a window serves, ordered; empty when it is about none."""
+    return sorted({id for card in dossier.controls for id in criteria_of(dossier, card)})
+
+
 @dataclass(frozen=True)
 class Seen:
     """A stretch in which a subject was in one state, or a whole scope (subject "") was undetermined.
 
     ``since`` is where it begins in the window. ``entry`` is the ledger entry that says so, None when none does: then a
     slot was missed, which shows by comparing the plan with the runs. ``kind`` is ``run``, ``gap`` or ``missed``.
-    ``last`` says that nothing of the same subject follows it at once.
+    ``last`` says that nothing of the same subject follows it at once, ``accepted`` who decided to live with it.
     """
 
     check: str
@@ -52,11 +63,9 @@ class Seen:
     entry: int | None
     kind: str
     controls: tuple[ControlCard, ...]
+    criteria: tuple[str, ...]
     last: bool
-
-    @property
-    def criteria(self) -> tuple[str, ...]:
-        return tuple(sorted({id for card in self.controls for id in card.criteria}))
+    accepted: str = ""
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -72,6 +81,9 @@ class View:
 
     def __init__(self, dossier: Dossier) -> None:
         self.dossier = dossier
+        self._decisions: dict[str, list[Decision]] = {}
+        for decision in dossier.decisions:
+            self._decisions.setdefault(decision.check, []).append(decision)
         self._binds: dict[str, tuple[ControlCard, ...]] = {}
         for card in dossier.controls:
             for check in dict.fromkeys(card.checks):
@@ -117,7 +129,8 @@ class View:
         """
         for check in self.checks if checks is None else sorted(set(checks)):
             controls = self._binds.get(check, ())
-            yield from self._unobserved(check, controls)
+            criteria = tuple(sorted({id for card in controls for id in criteria_of(self.dossier, card)}))
+            yield from self._unobserved(check, controls, criteria)
             items = self._stretches.get(check, [])
             for place, item in enumerate(items):
                 if bad and item.state not in (State.NOT_SATISFIED, State.UNDETERMINED):
@@ -135,12 +148,25 @@ class View:
                     entry=item.from_run,
                     kind="run",
                     controls=controls,
+                    criteria=criteria,
+                    accepted=self._accepted(item),
                     last=after is None
                     or (after.scope, after.subject) != (item.scope, item.subject)
                     or after.from_run != item.to_run,
                 )
 
-    def _unobserved(self, check: str, controls: tuple[ControlCard, ...]) -> Iterator[Seen]:
+    def _accepted(self, item: Stretch) -> str:
+        """Who decided to live with a deviation while it lasted. It changes no state."""
+        if item.state is not State.NOT_SATISFIED or item.check not in self._decisions:
+            return ""
+        since, until = max(item.from_at, self.dossier.since), item.to_at or self.dossier.until
+        held = [d for d in self._decisions[item.check] if d.held(item.check, item.scope, item.subject, since, until)]
+        return "; ".join(
+            f"accepted by {d.approver} from {canonical.stamp(d.at)} until {canonical.stamp(d.ended)}: {d.reason}"
+            for d in held
+        )
+
+    def _unobserved(self, check: str, controls: tuple[ControlCard, ...], criteria: tuple[str, ...]) -> Iterator[Seen]:
         """Slots without a run, as stretches: from the first of them to the next that has one.
 
         A run that found no population is no such slot: it is a stretch of its own, undetermined.
@@ -167,6 +193,7 @@ class View:
                     entry=None if first.gap is None else first.gap.seq,
                     kind="gap" if first.state is SlotState.GAP else "missed",
                     controls=controls,
+                    criteria=criteria,
                     last=after is None or after.run is not None,
                 )
             begin = end

@@ -136,6 +136,8 @@ def _event(
         event["cloud"]["region"] = scope.part
     if seen.subject:
         event["resources"] = [{"uid": seen.subject, "name": seen.subject.rsplit("/", 1)[-1] or seen.subject}]
+    if seen.accepted:
+        event["comment"] = one_line(seen.accepted)
     if seen.until is not None:
         event["end_time"] = _millis(seen.until)
     return event

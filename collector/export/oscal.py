@@ -17,7 +17,7 @@ import orjson
 from collector import canonical
 from collector.criteria import CRITERIA, EDITION
 from collector.export.dossier import ControlCard, Dossier
-from collector.export.interchange import Seen, View, one_line, stable_uuid
+from collector.export.interchange import Seen, View, all_criteria, criteria_of, one_line, stable_uuid
 from collector.model import State
 from collector.window.findings import Finding
 
@@ -44,7 +44,7 @@ def pieces(dossier: Dossier, package: Package | None = None) -> Iterator[bytes]:
     Without a ``package`` nothing in it refers to a file. Beside the dossier, memory grows with the number of different
     subjects (a pointer each) and of stretches (a pointer each). Raises ValueError for a window about no criterion.
     """
-    if not any(card.criteria for card in dossier.controls):
+    if not all_criteria(dossier):
         raise ValueError(f"the window {dossier.name} is about no criterion: OSCAL has nothing to say of it")
     writer = _Writer(dossier, package)
     head = {
@@ -65,7 +65,6 @@ def catalog(dossier: Dossier) -> bytes:
     Each has one part, an assessment objective, whose id is what findings point to: ``cc6.1_obj``.
     """
     own = _Identifiers(dossier)
-    criteria = _criteria(dossier)
     document = {
         "uuid": own.of("catalog"),
         "metadata": _metadata(dossier, own.of("party"), f"criteria of {dossier.name}"),
@@ -76,7 +75,7 @@ def catalog(dossier: Dossier) -> bytes:
                 "props": [{"name": "label", "value": id}],
                 "parts": [{"id": objective(id), "name": "assessment-objective", "prose": CRITERIA[id]}],
             }
-            for id in criteria
+            for id in all_criteria(dossier)
         ],
     }
     return orjson.dumps({"catalog": document}) + b"\n"
@@ -85,10 +84,6 @@ def catalog(dossier: Dossier) -> bytes:
 def objective(criterion: str) -> str:
     """What a finding about a criterion points to in the catalogue."""
     return f"{criterion.lower()}_obj"
-
-
-def _criteria(dossier: Dossier) -> list[str]:
-    return sorted({id for card in dossier.controls for id in card.criteria})
 
 
 def _metadata(dossier: Dossier, party: str, what: str) -> dict[str, Any]:
@@ -133,7 +128,11 @@ class _Writer:
 
     def result(self) -> dict[str, Any]:
         dossier = self.dossier
-        selected = [{"control-id": id.lower()} for id in _criteria(dossier)]
+        selected = [{"control-id": id.lower()} for id in all_criteria(dossier)]
+        left = dossier.left_out
+        remarks = [dossier.assurance]
+        if left.controls or left.slots or left.runs:
+            remarks.append(f"Asked for less: {left.controls} controls, {left.slots} slots, {left.runs} runs left out.")
         return {
             "uuid": self.uuid("result"),
             "title": one_line(f"Window {dossier.name}"),
@@ -141,8 +140,11 @@ class _Writer:
             "start": canonical.stamp(dossier.since),
             "end": canonical.stamp(dossier.until),
             "props": [_prop("ledger-first", str(dossier.first)), _prop("ledger-last", str(dossier.last))],
-            "reviewed-controls": {"control-selections": [{"include-controls": selected}]},
-            "remarks": one_line(dossier.assurance),
+            "reviewed-controls": {
+                "links": [{"href": f"#{self.uuid('catalog-resource')}", "rel": "catalog"}],
+                "control-selections": [{"include-controls": selected}],
+            },
+            "remarks": one_line(" ".join(remarks)),
         }
 
     # --- observations ---
@@ -169,6 +171,8 @@ class _Writer:
                 found["props"].append(_prop("check-version", str(card.version)))
             if seen.subject:
                 found["subjects"] = [{"subject-uuid": self._subject(seen.subject), "type": "inventory-item"}]
+            if seen.accepted:
+                found["remarks"] = one_line(seen.accepted)
             yield found
 
     def _observation(self, seen: Seen) -> str:
@@ -194,7 +198,7 @@ class _Writer:
         for card, finding in zip(self.dossier.controls, self.dossier.findings, strict=True):
             if finding.state is State.NOT_APPLICABLE:
                 continue
-            for criterion in dict.fromkeys(card.criteria):
+            for criterion in criteria_of(self.dossier, card):
                 yield before + orjson.dumps(self._finding(card, finding, criterion))[:-1]
                 yield from self._related(card)
                 yield b"}"

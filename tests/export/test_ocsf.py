@@ -20,7 +20,7 @@ from collector import canonical
 from collector.export import ocsf
 from collector.export.dossier import Dossier
 from collector.model import State
-from tests.support.dossiers import dossiers, in_window, many
+from tests.support.dossiers import decision, dossiers, in_window, many
 
 VERSIONS = ("1.5.0", "1.6.0", "1.7.0", "1.8.0")
 BYTES_A_STRETCH_MAX = 32  # beside the dossier: a pointer, and two and a half more while they are sorted
@@ -194,6 +194,17 @@ def test_who_vanishes_while_something_is_wrong_is_closed_without_a_pass(dossier:
     assert [e["compliance"]["status_id"] for e in told] == [BAD, OTHER]
     assert told[-1]["compliance"]["status"] == "No longer in the population"
     assert told[-1]["time"] == int(bad.to_at.timestamp() * 1000)  # type: ignore[union-attr]
+
+
+def test_a_deviation_that_somebody_lives_with_is_still_one(dossier: Dossier) -> None:
+    bad = next(s for s in dossier.stretches if s.state is State.NOT_SATISFIED)
+    held = decision(bad, bad.from_at, dossier.until)
+    told = [(a, b) for a, b in zip(events(dossier), events(replace(dossier, decisions=(held,))), strict=True) if a != b]
+    assert told
+    for before, after in told:
+        assert after == {**before, "comment": after["comment"]}
+        assert after["comment"].startswith("accepted by the CISO from ")
+        assert [p for version in VERSIONS for p in problems(after, version)] == []
 
 
 def test_a_region_is_named_where_the_scope_has_one(dossier: Dossier) -> None:

@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, given, settings
 
 from collector import canonical
 from collector.export import oscal
-from collector.export.dossier import Dossier
+from collector.export.dossier import Dossier, LeftOut
 from collector.model import State
-from tests.support.dossiers import dossiers, in_window, many
+from tests.support.dossiers import decision, dossiers, in_window, many
 
 SCHEMAS = Path(__file__).parents[1] / "schemas" / "oscal"
 # As two projects wrote it down that downloaded NIST's release asset: see the README beside the file.
@@ -159,7 +159,7 @@ def check_findings(window: Dossier, whole: Any) -> None:
         (card.id, criterion): finding.state
         for card, finding in zip(window.controls, window.findings, strict=True)
         for criterion in card.criteria
-        if finding.state is not State.NOT_APPLICABLE
+        if (not window.criteria or criterion in window.criteria) and finding.state is not State.NOT_APPLICABLE
     }
     told = {
         (prop(f, "control"), f["target"]["target-id"].removesuffix("_obj").upper()): f
@@ -196,6 +196,29 @@ def test_a_control_without_a_check_has_no_finding(dossier: Dossier) -> None:
     assert "HR-04" not in {prop(f, "control") for f in result(dossier)["findings"]}
 
 
+def test_a_deviation_that_somebody_lives_with_is_still_one(dossier: Dossier) -> None:
+    bad = next(s for s in dossier.stretches if s.state is State.NOT_SATISFIED)
+    held = decision(bad, bad.from_at, dossier.until)
+    plain, told = ([*result(d)["observations"]] for d in (dossier, replace(dossier, decisions=(held,))))
+    (changed,) = [(a, b) for a, b in zip(plain, told, strict=True) if a != b]
+    assert changed[1] == {**changed[0], "remarks": changed[1]["remarks"]}
+    assert changed[1]["remarks"].startswith("accepted by the CISO from ")
+    assert result(dossier)["findings"] == result(replace(dossier, decisions=(held,)))["findings"]
+
+
+def test_only_the_windows_criteria_are_spoken_of(dossier: Dossier) -> None:
+    """A control may serve others too; the window was not asked about them."""
+    window = replace(dossier, criteria=("CC6.7",))
+    assert {f["target"]["target-id"] for f in result(window)["findings"]} == {"cc6.7_obj"}
+    assert [c["id"] for c in json.loads(oscal.catalog(window))["catalog"]["controls"]] == ["cc6.7"]
+
+
+def test_what_was_left_out_is_said(dossier: Dossier) -> None:
+    less = replace(dossier, left_out=LeftOut(controls=2, slots=30, runs=28))
+    assert result(less)["remarks"].endswith("Asked for less: 2 controls, 30 slots, 28 runs left out.")
+    assert "Asked for less" not in result(dossier)["remarks"]
+
+
 def test_a_version_is_the_one_that_judged(dossier: Dossier) -> None:
     """Two versions of one check in one window: what the first one saw carries the first one's number."""
     runs = sorted(s.from_run for s in dossier.stretches if s.check == "aws-iam-user-mfa")
@@ -219,7 +242,7 @@ def test_a_window_about_no_criterion_is_refused(dossier: Dossier) -> None:
 def test_alone_it_refers_to_no_file_and_in_a_package_to_files_of_it(dossier: Dossier) -> None:
     alone = b"".join(oscal.pieces(dossier))
     assert b'"href":"#' in alone
-    assert alone.count(b'"href"') == 1
+    assert alone.count(b'"href":"') == alone.count(b'"href":"#') == 2
     inside = json.loads(b"".join(oscal.pieces(dossier, oscal.Package({"plan.json": "ab" * 32}))))
     assert problems("assessment-results", inside) == []
     plan, catalog = inside["assessment-results"]["back-matter"]["resources"]

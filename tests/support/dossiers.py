@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from collector.check import Stage
 from collector.criteria import CRITERIA
-from collector.export.dossier import ControlCard, Dossier
+from collector.export.dossier import ControlCard, Decision, Dossier
 from collector.model import State
 from collector.window.findings import Stretch
 from tests.export.conftest import FORMULA, HOSTILE, Story, Trouble
@@ -77,7 +77,31 @@ def dossiers(draw: st.DrawFn) -> Dossier:
     stage = draw(st.sampled_from(tuple(Stage))).value
     cards = tuple(replace(card, stage=stage) if n == 0 else card for n, card in enumerate(built.checks))
     # A check that stood in a state and did not run in the window has no card.
-    return replace(built, origin=draw(NAMES), checks=draw(st.sampled_from((cards, cards[1:]))), assurance=draw(TEXTS))
+    return replace(
+        built,
+        origin=draw(NAMES),
+        checks=draw(st.sampled_from((cards, cards[1:]))),
+        assurance=draw(TEXTS),
+        criteria=draw(st.sampled_from(((), controls[0].criteria[:1], controls[-1].criteria))),
+        decisions=tuple(
+            Decision(
+                seq=9_000 + n,
+                at=SINCE + timedelta(hours=t.since),
+                control=controls[0].id,
+                check=t.check,
+                scope=scopes[0],
+                subject=draw(st.sampled_from((t.subject, ""))),
+                approver=draw(TEXTS),
+                reason=draw(TEXTS),
+                ticket="",
+                expires=SINCE + timedelta(hours=t.until),
+                revokes=None,
+                ended=SINCE + timedelta(hours=t.until),
+                ended_by=None,
+            )
+            for n, t in enumerate(troubles[:2])
+        ),
+    )
 
 
 def in_window(dossier: Dossier) -> Iterator[Stretch]:
@@ -106,3 +130,22 @@ def many(dossier: Dossier, count: int) -> Dossier:
         for n in range(count)
     )
     return replace(dossier, stretches=found)
+
+
+def decision(bad: Stretch, at: datetime, ended: datetime) -> Decision:
+    """Somebody lives with a deviation from ``at`` to ``ended``."""
+    return Decision(
+        seq=9_000,
+        at=at,
+        control="",
+        check=bad.check,
+        scope=bad.scope,
+        subject=bad.subject,
+        approver="the CISO",
+        reason="replaced in May",
+        ticket="",
+        expires=ended,
+        revokes=None,
+        ended=ended,
+        ended_by=None,
+    )
