@@ -184,6 +184,7 @@ def test_names_that_carry_a_date_and_refusals_that_are_answers_match(observe: Ca
 def test_lookups_are_paged_and_never_too_fast(cloud: SimulatedCloud, observe: Callable[..., Observed]) -> None:
     """Two a second in each region, or AWS throttles: the simulated account does."""
     observed = observe(runs=3)
+    time.sleep(1)  # whoever looked before us counts too
     cloud.clear_calls()
     observed.compare()
     lookups = [call for call in cloud.calls() if call["operation"] == "LookupEvents"]
@@ -588,6 +589,7 @@ def test_a_call_that_differs_contradicts(changes: dict[str, Any], words: str) ->
         {"params": {}},
         {"params": {"keyId": "HIDDEN_DUE_TO_SECURITY_REASONS"}},
         {"params": {"keyId": {"set": 1}}},
+        {"params": {"keyId": "arn%3Aaws%3Akms%3Aeu-west-1%3A123456789012%3Akey%2F1234"}},
         {"name": "DescribeKey20141101"},
     ],
 )
@@ -732,6 +734,7 @@ def history(cloud: SimulatedCloud) -> Iterator[Any]:
         client.close()
     cloud.set_now(LATER)
     client = boto3.client("cloudtrail", "eu-west-1", config=Config(retries={"total_max_attempts": 1}))
+    time.sleep(1)  # whoever looked before us counts too
     yield client
     client.close()
 
@@ -760,7 +763,6 @@ def test_the_history_gives_pages_of_fifty_latest_first(history: Any) -> None:
 
 
 def test_the_history_throttles_the_third_lookup_of_a_second(history: Any) -> None:
-    time.sleep(1)
     for _ in range(2):
         history.lookup_events(MaxResults=1)
     with pytest.raises(ClientError, match="Rate exceeded"):
@@ -776,7 +778,6 @@ def test_the_history_throttles_the_third_lookup_of_a_second(history: Any) -> Non
     ],
 )
 def test_the_history_refuses_what_aws_refuses(history: Any, params: dict[str, Any], code: str) -> None:
-    time.sleep(1)
     with pytest.raises(ClientError) as refused:
         history.lookup_events(**params)
     assert refused.value.response["Error"]["Code"].startswith(code)

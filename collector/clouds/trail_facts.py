@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
+from urllib.parse import unquote
 
 from botocore.exceptions import UnknownServiceError
 
@@ -103,7 +104,7 @@ def other_params(asked: Mapping[str, Any], logged: Mapping[str, Any]) -> list[st
     """In words, texts that were sent under one name and logged under the same with another value.
 
     What has no twin says nothing: CloudTrail begins names with a small letter, calls a bucket ``bucketName``, may log a
-    full name where a short one was sent, and hides or cuts some values.
+    full name where a short one was sent, or what stood in a path as it stood there, and hides or cuts some values.
     """
     names = {name.lower(): value for name, value in logged.items() if isinstance(value, str)}
     found = []
@@ -111,7 +112,7 @@ def other_params(asked: Mapping[str, Any], logged: Mapping[str, Any]) -> list[st
         other = names.get(name.lower(), names.get(f"{name.lower()}name"))
         if not isinstance(value, str) or not other or not value or HIDDEN in other:
             continue
-        if not (_ends(value, other) or _ends(other, value)):
+        if not any(_ends(value, text) or _ends(text, value) for text in (other, unquote(other))):
             found.append(f"it asked for {name} {other}, not {value}")
     return found
 
