@@ -110,7 +110,7 @@ def anchoring(operation: Operation, environ: Mapping[str, str] = os.environ) -> 
     # libraries of places are loaded only where one is configured
     from collector.anchor.places import open_places
 
-    places = open_places(operation.settings, environ)
+    places = open_places(operation.settings, environ, clock=operation.clock)
     about = (operation.settings, operation.controls, operation.registry)
     return Anchoring(operation.ledger, places, operation.clock, *about)
 

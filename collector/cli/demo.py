@@ -53,8 +53,12 @@ def demo(
             f"{len(dossier.alerts)} alerts raised, {played.received} received by the webhook on loopback; "
             f"{info['entries']} ledger entries; {played.slots} account runs in {played.seconds:.0f} s.\n"
         )
-        out.print(f"Package: {target / 'package'}   (open report.html in a browser, tables/tables.xlsx in Excel)\n")
-        code = verifier.main([str(target / "package")])
+        trust = played.hand_over()
+        out.print(f"Package: {target / 'package'}   (open report.html in a browser, tables/tables.xlsx in Excel)")
+        out.print(
+            f"Trust:   {trust}   (what an auditor holds: keys, checkpoints that a witness saw, a time stamp's root)\n"
+        )
+        code = verifier.main([str(target / "package"), "--trust", str(trust)])
         if serve:
             played.serve(out.print)
     finally:

@@ -20,10 +20,13 @@ from types import TracebackType
 
 from collector import config, daemon
 from collector.alert.outbox import Channels, deliver_due, open_channels
+from collector.anchoring import Anchoring
+from collector.clouds.directory import Directory, Limits
 from collector.config import Settings
 from collector.controls import starter
 from collector.demo.cloud import ORGANIZATION, TENANT, WORKSPACE_ADMIN, SimulatedCloud
 from collector.demo.inbox import Inbox
+from collector.demo.outside import Outside
 from collector.demo.story import story
 from collector.errors import ConfigError
 from collector.ledger.store import Ledger
@@ -61,6 +64,7 @@ class Played:
     folder: Path
     cloud: SimulatedCloud
     inbox: Inbox
+    outside: Outside
     clock: Clock
     ledger: Ledger
     stack: ExitStack
@@ -75,6 +79,10 @@ class Played:
     @property
     def received(self) -> int:
         return self.inbox.received
+
+    def hand_over(self) -> Path:
+        """The trust folder of the demo's auditor, as it stands now."""
+        return self.outside.hand_over(self.folder / "trust", self.settings.collector.origin)
 
     def close(self) -> None:
         self.ledger.close()
@@ -124,6 +132,8 @@ def play(
         secret = secrets.token_hex(32)
         inbox = Inbox(secret.encode(), folder / "inbox.jsonl")
         stack.callback(inbox.close)
+        outside = Outside(folder, clock)
+        stack.callback(outside.close)
         cloud = stack.enter_context(SimulatedCloud(seed=seed, now=clock()))
         cloud.set("page_size", page_size)
         # Twelve hours lie between two runs here, and no real second: nobody wants to wait for a quota of five seconds.
@@ -133,12 +143,13 @@ def play(
         os.environ.update(cloud.environment, **{SECRET_VARIABLE: secret})
         end = START + timedelta(days=days)
         (folder / "collector.toml").write_text(
-            configuration(cloud.account, "demo.local/acme", inbox.url, (START, end), "")
+            configuration(cloud.account, "demo.local/acme", inbox.url, (START, end), "") + outside.configuration()
         )
         (folder / "controls.toml").write_text(controls("12h"))
         settings = config.load(folder / "collector.toml", os.environ)
         ledger = daemon.open_ledger(settings, create=True)
-        played = Played(settings, folder, cloud, inbox, clock, ledger, stack.pop_all())
+        outside.trust(str(daemon.signer_of(settings).key))
+        played = Played(settings, folder, cloud, inbox, outside, clock, ledger, stack.pop_all())
     try:
         _live(played, seed, end, progress)
     except BaseException:
@@ -152,7 +163,7 @@ def _live(played: Played, seed: int, end: datetime, progress: Callable[[int, int
     days = (end - START).days
     events = sorted(story(seed, START, days), key=lambda event: event.at)
     moments = list(ticks(START, end, int(CADENCE.total_seconds())))
-    operation, channels = _begin(played)
+    operation, channels, anchoring = _begin(played)
     up, reason = True, ""
     workers = played.stack.enter_context(ThreadPoolExecutor(len(operation.accounts)))  # as the daemon has them
     for number, moment in enumerate(moments):
@@ -162,13 +173,15 @@ def _live(played: Played, seed: int, end: datetime, progress: Callable[[int, int
             event = events.pop(0)
             event.act(played.cloud)
             played.told.append(f"{event.at:%m-%d %H:%M} {event.title}")
-            if event.kind == "collector-down":
+            if event.kind.startswith("authority"):
+                played.outside.fail(event.kind == "authority-down")
+            elif event.kind == "collector-down":
                 operation.checkpoint()
                 played.ledger.close()
                 up = False
             elif event.kind == "collector-up":
                 played.ledger = daemon.open_ledger(played.settings)
-                operation, channels = _begin(played)
+                operation, channels, anchoring = _begin(played)
                 up, reason = True, "the collector was not running"
         if up:
             for account in operation.accounts:
@@ -180,29 +193,36 @@ def _live(played: Played, seed: int, end: datetime, progress: Callable[[int, int
             operation.heartbeat()
             deliver_due(operation.ledger, channels, operation.clock)
             operation.checkpoint()
+            anchoring.put_newest()
         progress(number + 1, len(moments))
     played.clock.set(end + timedelta(minutes=5))
     if not up:  # a story cut short while the collector was down
         played.ledger = daemon.open_ledger(played.settings)
-        operation, channels = _begin(played)
+        operation, channels, anchoring = _begin(played)
         for account in operation.accounts:
             operation.declare(account, operation.open_slots(account), "the collector was not running")
     while deliver_due(operation.ledger, channels, operation.clock):
         pass  # what the last slot raised
+    operation.checkpoint()
+    anchoring.put_newest()
 
 
-def _begin(played: Played) -> tuple[Operation, Channels]:
+def _begin(played: Played) -> tuple[Operation, Channels, Anchoring]:
     """Starts a collector as the daemon does, on the simulated clock."""
     settings = played.settings
     registry = daemon.load_registry(settings)
     bound = daemon.load_controls(settings, registry)
-    clouds = daemon.directory(settings, played.clock)
+    limits = Limits(run_seconds=settings.schedule.run_seconds_max, stated_quotas=False)  # see ``play``
+    clouds = Directory(played.clock, limits)
     operation = Operation(settings, bound, registry, played.ledger, clouds, played.clock)
+    anchoring = daemon.anchoring(operation)
+    anchoring.begin()
     operation.announce()
     for account in operation.accounts:
         operation.plan(account)
     operation.checkpoint()
-    return operation, open_channels(settings, os.environ)
+    anchoring.put_newest()
+    return operation, open_channels(settings, os.environ), anchoring
 
 
 def configuration(account: str, origin: str, inbox: str, window: tuple[datetime, datetime] | None, listen: str) -> str:

@@ -31,7 +31,7 @@ STORY_PROJECT = "//cloudresourcemanager.googleapis.com/projects/100000000001"
 STORY_SQL = "//cloudsql.googleapis.com/projects/acme-prod/instances/accounts"
 SSL_MODE = "resource.data.settings.ipConfiguration.sslMode"
 
-Kind = Literal["cloud", "collector-down", "collector-up", "denied", "granted"]
+Kind = Literal["cloud", "collector-down", "collector-up", "denied", "granted", "authority-down", "authority-up"]
 Act = Callable[[SimulatedCloud], None]
 
 HOME, HERE = "us-east-1", "eu-west-1"
@@ -140,6 +140,8 @@ class _Teller:
         down = self.tell(self.at(15.5), "the collector's machine goes down", nothing, "collector-down")
         up = down + timedelta(days=2 * min(1.0, max(0.75, self._stretch)))
         self.tell(up, "the collector's machine is back", nothing, "collector-up")
+        silent = self.tell(self.at(11), "the time stamping authority does not answer", nothing, "authority-down")
+        self.tell(silent + timedelta(days=1), "the time stamping authority answers again", nothing, "authority-up")
         denied = self.tell(self.at(22), "kms:GetKeyRotationStatus is taken from the collector", deny, "denied")
         self.tell(denied + timedelta(days=1), "kms:GetKeyRotationStatus is granted again", grant, "granted")
         morning = (self._start + timedelta(days=26.5 * self._stretch)).replace(

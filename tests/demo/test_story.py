@@ -23,7 +23,9 @@ def test_everything_happens_in_every_window_of_some_length(seed: int, days: int)
     assert all(START <= event.at < START + timedelta(days=days) for event in events)
     assert {event.title for event in events} == {event.title for event in story(seed, START, 30)}
     kinds = [event.kind for event in events if event.kind != "cloud"]
-    assert sorted(kinds) == ["collector-down", "collector-up", "denied", "granted"]
+    assert sorted(kinds) == [
+        "authority-down", "authority-up", "collector-down", "collector-up", "denied", "granted",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("days", range(1, LEAST_DAYS))
