@@ -16,7 +16,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol, overload
 
-from collector.clouds.azure_answers import CLAIMS, HOSTS, next_url, odata, url_of
+from collector.clouds.azure_answers import CLAIMS, HOSTS, RESOURCE_GRAPH_LANE, next_url, odata, url_of
 from collector.clouds.handle import Handle
 from collector.clouds.rest import Call
 from collector.clouds.transcript import Answer, Kept, Question, Transcript
@@ -201,7 +201,7 @@ class Tenant(Handle):
 
         def call(token: Any) -> Call:
             sent = body if token is None else {**body, "options": {**options, "$skipToken": token}}
-            return Call("POST", url_of(host, RESOURCE_GRAPH), params, sent, lane="resource graph")
+            return Call("POST", url_of(host, RESOURCE_GRAPH), params, sent, lane=RESOURCE_GRAPH_LANE)
 
         question = Question("azure", host, f"POST {RESOURCE_GRAPH}", {**params, "body": body})
         pages = list(self._walk(question, call))

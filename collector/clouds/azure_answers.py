@@ -48,6 +48,17 @@ HOSTS: Mapping[str, Hosts] = {
 }
 
 
+ARM_HOSTS = frozenset(hosts.arm for hosts in HOSTS.values())
+RESOURCE_GRAPH_LANE = "resource graph"
+# https://learn.microsoft.com/azure/governance/resource-graph/concepts/guidance-for-throttled-requests: 15 queries in
+# each window of 5 seconds, for one principal.
+RESOURCE_GRAPH_QUOTA = (15, 5.0)
+# https://learn.microsoft.com/azure/azure-resource-manager/management/request-limits-and-throttling: a bucket of 250
+# reads that 25 a second fill again, for one principal in one subscription, and so for the tenant. No more than 250 in
+# any 10 seconds never empties it.
+READS_QUOTA = (250, 10.0)
+
+
 class Answers(Rest):
     """Azure, as ``Edge`` speaks to it. ``send`` puts a call on the wire: that of ``azure_access.Access``."""
 
@@ -87,6 +98,11 @@ class Answers(Rest):
 
     def request_id(self, headers: Mapping[str, str]) -> str:
         return headers.get("x-ms-request-id") or headers.get("request-id") or ""
+
+    def quota(self, lane: str) -> tuple[int, float] | None:
+        if lane == RESOURCE_GRAPH_LANE:
+            return RESOURCE_GRAPH_QUOTA
+        return READS_QUOTA if lane.partition("/")[0] in ARM_HOSTS else None
 
     def allowance(self, headers: Mapping[str, str]) -> float:
         """Resource Graph says how many queries are left of a window, and when the next window begins (hh:mm:ss)."""

@@ -49,6 +49,8 @@ THROTTLED = frozenset(
         "userRateLimitExceeded",
     )
 )
+# https://cloud.google.com/asset-inventory/docs/quota: 100 ListAssets a minute for one consumer project.
+LIST_ASSETS_QUOTA = (100, 60.0)
 QUOTA_SECONDS = 20.0  # between two looks whether a quota of so many calls a minute is there again
 PERMISSION = re.compile(r"[Pp]ermission '?([a-z]+\.[A-Za-z]+(?:\.[A-Za-z]+)+)'?")
 PROJECT = re.compile(r"\bproject[ s/]+#?([a-z0-9][a-z0-9:.-]*[a-z0-9])")
@@ -84,6 +86,9 @@ class Answers(Rest):
 
     def request_id(self, headers: Mapping[str, str]) -> str:
         return headers.get("x-goog-request-id", "")  # Google's front end rarely gives one
+
+    def quota(self, lane: str) -> tuple[int, float] | None:
+        return LIST_ASSETS_QUOTA if lane == ASSETS else None
 
     def allowance(self, headers: Mapping[str, str]) -> float:
         return 0.0  # Google says nothing of a quota before it is used up

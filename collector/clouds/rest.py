@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from collector import canonical
-from collector.clouds.pace import Pace
+from collector.clouds.pace import Pace, Window
 from collector.clouds.redact import redact
 from collector.clouds.transcript import Answer
 from collector.errors import CannotObserve, Throttled, Unavailable, Unreadable
@@ -87,6 +87,10 @@ class Rest:
         """After a 401: whether the next time is another token's, so that the call is worth one more attempt."""
         return False
 
+    def quota(self, lane: str) -> tuple[int, float] | None:
+        """How many calls in how many seconds the provider's documentation grants a lane; None where it does not say."""
+        return None
+
     def allowance(self, headers: Mapping[str, str]) -> float:
         """Seconds to wait before the next call of the same lane, as the provider's quota headers say; 0 for none."""
         raise NotImplementedError
@@ -98,11 +102,16 @@ class Paces:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._paces: dict[tuple[str, str], Pace] = {}
+        self._windows: dict[tuple[str, str], Window] = {}
         self._quiet_until: dict[tuple[str, str], float] = {}
 
     def of(self, account: str, lane: str) -> Pace:
         with self._lock:
             return self._paces.setdefault((account, lane), Pace())
+
+    def window(self, account: str, lane: str, quota: tuple[int, float], clock: Callable[[], datetime]) -> Window:
+        with self._lock:
+            return self._windows.setdefault((account, lane), Window(*quota, clock))
 
     def hush(self, account: str, lane: str, seconds: float) -> None:
         """Nobody calls in this lane for so long."""
@@ -128,20 +137,23 @@ class Edge:
     patience_seconds: float = PATIENCE_SECONDS_MAX
     deadline: float = float("inf")  # of the whole run, on time.monotonic
     chance: random.Random = field(default_factory=random.Random)
+    stated_quotas: bool = True  # whether those that the provider states are kept from our side too
 
     def put(self, call: Call) -> Answer:
         started, begin = self.clock(), time.monotonic()
         until = min(begin + self.patience_seconds, self.deadline)
         pace = self.paces.of(self.account, call.lane)
+        quota = self.rest.quota(call.lane) if self.stated_quotas else None
+        window = self.paces.window(self.account, call.lane, quota, self.clock) if quota else None
         attempt, renewed = 0, False
         while True:
             attempt += 1
-            while quiet := self.paces.quiet(self.account, call.lane):
-                if time.monotonic() + quiet >= self.deadline:
-                    break  # _once says that the run's time was used up
-                self.sleep(quiet)
-            pace.wait(self.sleep)
-            answer, retry_after = self._once(call)
+            until = min(until + self._turn(call, pace, window), self.deadline)
+            try:
+                answer, retry_after = self._once(call)
+            finally:
+                if window is not None:
+                    window.leave()
             if answer.failure == Throttled.code:
                 pace.throttled()
             else:
@@ -160,6 +172,25 @@ class Edge:
                 self.sleep(pause)
         taken = round((time.monotonic() - begin) * 1000)
         return replace(answer, started=started, duration_ms=taken, attempts=attempt)
+
+    def _turn(self, call: Call, pace: Pace, window: Window | None) -> float:
+        """Waits until the lane is free and its stated quota has room, or the run's time is over (``_once`` says so).
+
+        Returns how many seconds the stated quota took: patience is for a cloud that fails, and not for that.
+        """
+        took = 0.0
+        while (left := self.deadline - time.monotonic()) > 0:
+            if quiet := self.paces.quiet(self.account, call.lane):
+                self.sleep(min(quiet, left))
+                continue
+            if window is None or not (full := window.enter()):
+                pace.wait(self.sleep)
+                return took
+            self.sleep(min(full, left))
+            took += min(full, left)
+        if window is not None:
+            window.enter(always=True)
+        return took
 
     def _once(self, call: Call) -> tuple[Answer, float]:
         now = self.clock()
