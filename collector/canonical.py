@@ -22,12 +22,25 @@ def record(value: Any) -> bytes:
     Raises ValueError for anything that two implementations could write differently.
     """
     _refuse(value, "$")
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return _fitted(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
 
 
 def payload(value: Any) -> bytes:
     """An answer of a provider as JSON with sorted keys. Hashed as stored, so floats and any key are allowed."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    try:
+        return _fitted(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
+    except TypeError:  # the option for other keys than texts is slow for them too
+        return _fitted(orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS))
+
+
+def _fitted(data: bytes) -> bytes:
+    """A copy: what orjson returns sits in its whole buffer, 16 KiB for a record of one, and records are held long."""
+    return bytes(memoryview(data))
+
+
+def compact(value: Any) -> bytes:
+    """JSON for ourselves, to be parsed again and neither hashed nor kept: keys stay in their order."""
+    return orjson.dumps(value)
 
 
 def parse(data: bytes | str) -> Any:

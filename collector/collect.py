@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
-from typing import Any, cast
+from functools import lru_cache
+from typing import Any
 
 from collector.check import AnyCheck
 from collector.clouds.transcript import reading
@@ -73,7 +74,7 @@ def run(task: Task, clock: Callable[[], datetime], subjects: ThreadPoolExecutor)
         except Exception as error:
             return nobody(f"the check crashed: {_crash(error)}", "crashed", listing)
     try:
-        found = list(subjects.map(lambda item: _observe(task, *item), named.items()))
+        found = _observed(task, named, subjects)
         return CheckRun(
             check=task.check.id,
             scope=task.scope,
@@ -105,14 +106,34 @@ def _population(task: Task) -> Mapping[str, Any]:
     return named
 
 
-def _observe(task: Task, name: str, subject: Any) -> Observation:
-    with reading() as read:
-        try:
-            facts = task.check.observe(task.handle, subject)
-        except CannotObserve as error:
-            return _undetermined(name, str(error), read)
-        except LookupError as error:
-            return _undetermined(name, f"the answer has no {error}", read)
+def _observed(task: Task, named: Mapping[str, Any], subjects: ThreadPoolExecutor) -> list[Observation]:
+    """Every subject, in this thread until one of them has to wait for the cloud; from there on many wait at once.
+
+    Most checks ask nothing for a single subject, and to hand one to another thread costs more than to look at it.
+    """
+    found: list[Observation] = []
+    rest = iter(named.items())
+    for name, subject in rest:
+        with reading() as read:
+            found.append(_observe(task, name, subject, read))
+        if read.waited:
+            break
+
+    def observe(item: tuple[str, Any]) -> Observation:
+        with reading() as read:
+            return _observe(task, *item, read)
+
+    return [*found, *subjects.map(observe, rest)]
+
+
+def _observe(task: Task, name: str, subject: Any, read: Sequence[str]) -> Observation:
+    """One subject; ``read`` is what the reading of this context collects."""
+    try:
+        facts = task.check.observe(task.handle, subject)
+    except CannotObserve as error:
+        return _undetermined(name, str(error), read)
+    except LookupError as error:
+        return _undetermined(name, f"the answer has no {error}", read)
     verdict = task.check.judge(facts, task.limits)
     if verdict.state is State.UNDETERMINED:
         raise _Crash("a check judges; only the engine says that it could not look")
@@ -130,10 +151,20 @@ def _crash(error: Exception) -> str:
 
 def facts_record(facts: object) -> dict[str, Any]:
     """Facts as they are written down."""
-    return cast("dict[str, Any]", _plain(asdict(cast("Any", facts))))
+    kind: Any = type(facts)
+    return {name: _plain(getattr(facts, name)) for name in _members(kind)}
+
+
+@lru_cache(maxsize=1024)
+def _members(kind: Any) -> tuple[str, ...]:
+    return tuple(member.name for member in fields(kind))
 
 
 def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    if is_dataclass(value):
+        return facts_record(value)
     if isinstance(value, dict):
         return {str(key): _plain(member) for key, member in value.items()}
     if isinstance(value, list | tuple):

@@ -16,7 +16,7 @@ class State(StrEnum):
     UNDETERMINED = "undetermined"  # said by collect.py alone, when it could not look
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What the facts mean: a state, and the reason in words that follow "The subject ..."."""
 
@@ -47,7 +47,7 @@ ACCOUNT_WORDS = {"aws": "account", "azure": "tenant", "gcp": "organization"}
 PART_WORDS = {"aws": "region", "azure": "subscription", "gcp": "project"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """One question with its answer. ``body`` is the SHA-256 of the kept (redacted) answer, "" when there was none."""
 
@@ -70,7 +70,7 @@ class Exchange:
     body: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Observation:
     """One subject, judged once, with the ids of the exchanges it rests on."""
 

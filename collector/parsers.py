@@ -58,9 +58,10 @@ def field(answer: Mapping[str, Any], path: str) -> Any:
     """The member at a dotted path. Raises Unreadable when any part of it is absent or null."""
     value: Any = answer
     for part in path.split("."):
-        if not isinstance(value, Mapping) or value.get(part) is None:
+        found = value.get(part) if type(value) is dict or isinstance(value, Mapping) else None
+        if found is None:
             raise Unreadable(f"the answer has no {path}")
-        value = value[part]
+        value = found
     return value
 
 
@@ -73,9 +74,9 @@ def absent_means(answer: Mapping[str, Any], path: str, default: Any, *, because:
     assert because, "cite the provider's reference"
     value: Any = answer
     for part in path.split("."):
-        if not isinstance(value, Mapping):
+        if type(value) is not dict and not isinstance(value, Mapping):
             raise Unreadable(f"the answer has no {path}")
-        if value.get(part) is None:
+        value = value.get(part)
+        if value is None:
             return default
-        value = value[part]
     return value

@@ -34,12 +34,10 @@ def observe(gcp: Organization, project: Mapping[str, Any]) -> Sinks:
     """A sink that intercepts keeps entries from sinks below it and takes them itself: none is lost by that."""
     places = [text(place) for place in field(project, "ancestors")]
     whole, partial = [], []
-    for sink in gcp.within("").assets("logging.googleapis.com/LogSink"):
-        owner = text(field(sink, "ancestors")[0])
-        if owner in places:
-            why = leaves_out(field(sink, "resource.data"), above=owner != places[0])
-            name = text(field(sink, "name"))
-            partial.append(f"{name} {why}") if why else whole.append(name)
+    for sink in gcp.assets_of(places, "logging.googleapis.com/LogSink"):
+        why = leaves_out(field(sink, "resource.data"), above=field(sink, "ancestors")[0] != places[0])
+        name = text(field(sink, "name"))
+        partial.append(f"{name} {why}") if why else whole.append(name)
     if not whole and len(places) > 1 and gcp.parent != places[-1]:
         raise Unreadable(
             f"a sink of {places[-1]} may take all entries, and is above {gcp.parent}: observe {places[-1]}"

@@ -14,11 +14,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
 from azure.core import AzureClouds, PipelineClient
 from azure.core.credentials import AccessTokenInfo, TokenRequestOptions
 from azure.core.exceptions import (
@@ -55,10 +53,10 @@ from azure.mgmt.core.tools import get_arm_endpoints
 from collector import canonical
 from collector.clouds.azure import AzureSettings
 from collector.clouds.azure_answers import CLAIMS, HOSTS
+from collector.clouds.connections import CONNECTIONS_MAX, session
 from collector.clouds.rest import CONNECT_SECONDS_MAX, READ_SECONDS_MAX, Call, Reply
 from collector.errors import CannotObserve, ConfigError, Denied, Throttled, Unavailable, Unreadable
 
-CONNECTIONS_MAX = 64  # to one host; more than there are threads that ask
 TOKEN_SPARE_SECONDS = 300  # a token is renewed so long before it ends
 KEPT_CLAIMS = ("aud", "tid", "oid", "appid", "azp", "idtyp", "scp", "roles")  # who asks and with which Graph rights
 CLOUDS = {
@@ -149,12 +147,8 @@ class Access:
 
 def _transport() -> RequestsTransport:
     """Connections for all threads. No redirect is followed, and nothing but our token says who asks."""
-    session = requests.Session()
-    session.auth = lambda request: request  # or requests would put a password of .netrc in the token's place
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=CONNECTIONS_MAX, max_retries=0))
     return RequestsTransport(
-        session=session,
+        session=session(),
         session_owner=False,
         connection_timeout=CONNECT_SECONDS_MAX,
         read_timeout=READ_SECONDS_MAX,

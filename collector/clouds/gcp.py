@@ -6,7 +6,7 @@ No SDK is imported here, so kept answers are read again without one: credentials
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -15,7 +15,7 @@ from typing import Any, Protocol, overload
 
 from collector.clouds.gcp_answers import ASSETS, CREDENTIAL, DIRECTORY, MANAGER, OAUTH, TOKEN_INFO, url_of, wired
 from collector.clouds.handle import Handle
-from collector.clouds.memory import Memory, memory_of
+from collector.clouds.memory import Memory, Place, memory_of
 from collector.clouds.rest import Call
 from collector.clouds.transcript import Answer, Kept, Question, Transcript
 from collector.errors import Denied, Disabled, Unavailable, Unreadable
@@ -145,14 +145,14 @@ class Organization(Handle):
     def _projects(self) -> Mapping[str, _Project]:
         """All projects below the parent that anybody shows, by id."""
         found: Mapping[str, _Project] = self._memory.get(
-            self.transcript, f"projects of {self.parent}", lambda: (_reconciled(self._inventory(), self._managed()), 0)
+            self.transcript, f"projects of {self.parent}", lambda: _reconciled(self._inventory(), self._managed())
         )
         return found
 
     def _inventory(self) -> list[_Project]:
         """The projects that Cloud Asset Inventory shows."""
         found = []
-        for asset in self._listing(PROJECT, "RESOURCE").rows:
+        for asset in self._rows(self._listing(PROJECT, "RESOURCE")):
             try:
                 data = asset["resource"]["data"]
                 state = data.get("lifecycleState") or data["state"]  # as Resource Manager v1 and v3 write it
@@ -171,7 +171,7 @@ class Organization(Handle):
             rows = self.each(MANAGER, "/v3/projects:search", "projects", pageSize=PROJECTS_A_PAGE)
             # It shows whatever the collector may see, in any organisation.
             prefix = f"//{MANAGER}/"
-            folders = {asset["name"].removeprefix(prefix) for asset in self._listing(FOLDER, "RESOURCE").rows}
+            folders = {asset["name"].removeprefix(prefix) for asset in self._rows(self._listing(FOLDER, "RESOURCE"))}
             rows = [row for row in rows if row.get("parent") in folders | {self.parent}]
         try:
             return [
@@ -196,6 +196,11 @@ class Organization(Handle):
         """
         return self._content(type, "RESOURCE")
 
+    def assets_of(self, places: Iterable[str], type: str) -> list[dict[str, Any]]:
+        """Every asset of a type that stands directly in one of some places ("folders/845720196331"), which need not be
+        the project of the handle. Raises CannotObserve as ``assets`` of the parent does."""
+        return self._rows(self._listing(type, "RESOURCE"), places)
+
     def policies(self, type: str) -> list[dict[str, Any]]:
         """Every asset of a type that has an IAM policy, with it in ``iamPolicy``. Errors as of ``assets``.
 
@@ -204,14 +209,22 @@ class Organization(Handle):
         return self._content(type, "IAM_POLICY")
 
     def os_inventories(self) -> list[dict[str, Any]]:
-        """Every machine that has an OS inventory, with it in ``osInventory``; one without an agent has none."""
+        """Every machine that has an OS inventory, with it in ``osInventory``; one without an agent has none.
+
+        Its ``items``, every package of the machine, are in the kept answers only: here they would fill the memory.
+        """
         return [asset for asset in self._content(MACHINE, "OS_INVENTORY") if "osInventory" in asset]
 
     def _content(self, type: str, content: str) -> list[dict[str, Any]]:
         if not self.project:
-            return list(self._listing(type, content).rows)
+            return self._rows(self._listing(type, content))
         number = self.number
-        return list(self._listing(type, content).by_place.get(f"projects/{number}", ()))
+        return self._rows(self._listing(type, content), (f"projects/{number}",))
+
+    def _rows(self, listing: _Listing, places: Iterable[str] | None = None) -> list[dict[str, Any]]:
+        """The assets of a listing in some places, or in all."""
+        wanted = listing.places if places is None else places
+        return list(self._memory.shelf.get(chunk for place in wanted for chunk in listing.places.get(place, ())))
 
     def _listing(self, type: str, content: str) -> _Listing:
         """All assets of one type below the parent, one listing for all checks and projects."""
@@ -223,19 +236,23 @@ class Organization(Handle):
         )
         return found
 
-    def _listed(self, type: str, path: str, query: Mapping[str, Any]) -> tuple[_Listing, int]:
-        """A listing, and its size in bytes of JSON. Raises CannotObserve."""
-        listing, bytes = _Listing(), 0
+    def _listed(self, type: str, path: str, query: Mapping[str, Any]) -> _Listing:
+        """A listing, laid down page by page: a whole one is too large for the memory. Raises CannotObserve."""
+        listing, names, count = _Listing(), set[str](), 0
         for kept in self._walk(ASSETS, path, query, ()):
             page = kept.body
             if not page.get("readTime"):
                 raise Unreadable(f"GET {path} page {kept.exchange.page} does not say of when it is (readTime)")
             rows = _list(page, "assets", f"GET {path} page {kept.exchange.page}")
-            listing.add(rows, type, self.parent)
-            bytes += len(self.transcript.body(kept.exchange.body))
-        if len({row["name"] for row in listing.rows}) != len(listing.rows):
+            if query["contentType"] == "OS_INVENTORY":
+                rows = [_without_items(row) for row in rows]
+            for place, held in _by_place(rows, type, self.parent).items():
+                listing.places.setdefault(place, []).append(self._memory.shelf.put(held))
+            names.update(row["name"] for row in rows)
+            count += len(rows)
+        if len(names) != count:
             raise Unreadable(f"GET {path} names an asset of type {type} twice")
-        return listing, bytes
+        return listing
 
     # --- any API of Google ---
 
@@ -326,6 +343,13 @@ def _list(page: Mapping[str, Any], name: str, what: str) -> list[dict[str, Any]]
     return found
 
 
+def _without_items(asset: dict[str, Any]) -> dict[str, Any]:
+    inventory = asset.get("osInventory")
+    if not isinstance(inventory, dict):
+        return asset
+    return {**asset, "osInventory": {name: value for name, value in inventory.items() if name != "items"}}
+
+
 # --- what was listed ---
 
 
@@ -357,27 +381,24 @@ def _reconciled(inventory: list[_Project], managed: list[_Project]) -> dict[str,
 
 @dataclass
 class _Listing:
-    """The assets of one type, all and by the first of their ancestors ("projects/100000000001")."""
+    """Where on the shelf the assets of one type are, by the first of their ancestors ("projects/100000000001")."""
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    by_place: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    places: dict[str, list[Place]] = field(default_factory=dict)
 
-    def add(self, rows: list[dict[str, Any]], type: str, parent: str) -> None:
-        """Takes in one page. Raises Unreadable for an asset that does not belong into the listing."""
-        for row in rows:
-            ancestors = row.get("ancestors")
-            if not isinstance(ancestors, list) or not ancestors or not row.get("name"):
-                raise Unreadable(f"an asset of type {type} has no name or does not say what it is below")
-            if parent not in ancestors and not parent.startswith("projects/"):  # named by id there, by number here
-                raise Unreadable(f"{row['name']} was listed below {parent}, and says that it is not")
-            if row.get("assetType") != type:
-                raise Unreadable(f"{row['name']} was listed as {type}, and is {row.get('assetType')}")
-            place = ancestors[0]
-            held = self.by_place.get(place)
-            if held is None:
-                held = self.by_place[place] = []
-            held.append(row)
-        self.rows += rows
+
+def _by_place(rows: list[dict[str, Any]], type: str, parent: str) -> dict[str, list[dict[str, Any]]]:
+    """The assets of one page. Raises Unreadable for one that does not belong into the listing."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        ancestors = row.get("ancestors")
+        if not isinstance(ancestors, list) or not ancestors or not row.get("name"):
+            raise Unreadable(f"an asset of type {type} has no name or does not say what it is below")
+        if parent not in ancestors and not parent.startswith("projects/"):  # named by id there, by number here
+            raise Unreadable(f"{row['name']} was listed below {parent}, and says that it is not")
+        if row.get("assetType") != type:
+            raise Unreadable(f"{row['name']} was listed as {type}, and is {row.get('assetType')}")
+        found.setdefault(ancestors[0], []).append(row)
+    return found
 
 
 # --- opened, live or over kept answers ---

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +21,8 @@ from google.auth.transport.requests import Request
 from google.oauth2 import credentials, service_account
 
 from collector import canonical
+from collector.clouds.connections import CONNECTIONS_MAX
+from collector.clouds.connections import session as _session
 from collector.clouds.gcp import GcpSettings
 from collector.clouds.gcp_answers import AUTH, CREDENTIAL, DELEGATED_HOSTS, HOST, OAUTH, delegated_scope, trouble
 from collector.clouds.rest import CONNECT_SECONDS_MAX, READ_SECONDS_MAX, Call, Reply
@@ -30,7 +31,6 @@ from collector.errors import CannotObserve, ConfigError, Denied, Disabled, Throt
 # What the collector may do is in its role; a narrower scope would close Cloud Asset Inventory. The second scope lets
 # Google say whose the token is.
 SCOPES = (f"{AUTH}cloud-platform", f"{AUTH}userinfo.email")
-CONNECTIONS_MAX = 64  # to one host; more than there are threads that ask
 AGENT = "evidence-collector (gzip)"  # Google compresses only for who says so here too
 WORDS_MAX = 300  # of an error of google-auth
 NO_ADMIN = (
@@ -249,15 +249,6 @@ def _email(credential: Any) -> str:
         return str(credential.service_account_email or "")
     known = (service_account.Credentials, compute_engine.Credentials, impersonated_credentials.Credentials)
     return str(credential.service_account_email) if isinstance(credential, known) else ""
-
-
-def _session() -> requests.Session:
-    """Connections for all threads. Nothing but our token says who asks."""
-    session = requests.Session()
-    session.auth = lambda request: request  # or requests would put a password of .netrc in the token's place
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=CONNECTIONS_MAX, max_retries=0))
-    return session
 
 
 class _Timed(Request):

@@ -1,27 +1,30 @@
 """Holds what was made out of a transcript's answers, so that many readers of one listing do not make it again each.
 
-Nothing is held that cannot be made again from the transcript, so large things are dropped when newer ones come.
+What is held for a run stays small: whatever is large lies on a shelf, which is a file.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
+from collector import canonical
 from collector.clouds.transcript import Transcript, reading
 
-HELD_MIN = 3  # the latest are held whatever their size: a check reads so many listings side by side
-HELD_BYTES_MAX = 16 * 1024 * 1024  # of JSON, over all that are held
+PARSED_BYTES_MAX = 4 * 1024 * 1024  # of JSON, of what was read off a shelf last
+
+Place = tuple[int, int]  # where on a shelf, and how many bytes
 
 
 @dataclass(frozen=True)
 class _Held:
     value: Any
-    size: int  # bytes of the JSON it was made of
     ids: tuple[str, ...]  # of the exchanges it was made of
 
 
@@ -31,49 +34,83 @@ class Memory:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._making: dict[str, threading.RLock] = {}
-        self._held: OrderedDict[str, _Held] = OrderedDict()  # the latest read last
-        self._small: dict[str, _Held] = {}
+        self._held: dict[str, _Held] = {}
+        self.shelf = Shelf()
 
-    def get(self, transcript: Transcript, key: str, make: Callable[[], tuple[Any, int]]) -> Any:
-        """The thing of that name, made by the first who asks: ``make`` returns it with its size in bytes of JSON.
+    def get(self, transcript: Transcript, key: str, make: Callable[[], Any]) -> Any:
+        """The thing of that name, made by the first who asks.
 
-        A thing of size 0 is held for ever. Whoever gets it has read the exchanges that it was made of, and one who
-        gets none, those that it failed over. Raises what ``make`` raises.
+        Whoever gets it has read the exchanges that it was made of, and one who gets none, those that it failed over.
+        Raises what ``make`` raises.
         """
         with self._lock:
-            held = self._known(key)
-            making = self._making.setdefault(key, threading.RLock())
-        if held is None:
+            held = self._held.get(key)
+            making = self._making.setdefault(key, threading.RLock()) if held is None else None
+        if making is not None:
             with making:  # the others wait for the first
-                with self._lock:
-                    held = self._known(key)
-                if held is None:
-                    held = self._made(transcript, key, make)
+                held = self._held.get(key) or self._made(transcript, key, make)
+        assert held is not None
         transcript.note(held.ids)
         return held.value
 
-    def _made(self, transcript: Transcript, key: str, make: Callable[[], tuple[Any, int]]) -> _Held:
+    def _made(self, transcript: Transcript, key: str, make: Callable[[], Any]) -> _Held:
         ids: list[str] = []
         try:
             with reading() as ids:
-                value, size = make()
+                value = make()
         finally:
             transcript.note(ids)
-        held = _Held(value, size, tuple(ids))
         with self._lock:
-            if not size:
-                self._small[key] = held
-                return held
-            self._held[key] = held
-            while len(self._held) > HELD_MIN and sum(each.size for each in self._held.values()) > HELD_BYTES_MAX:
-                self._held.popitem(last=False)
+            held = self._held[key] = _Held(value, tuple(ids))
+            self._making.pop(key, None)
         return held
 
-    def _known(self, key: str) -> _Held | None:
-        if key in self._held:
-            self._held.move_to_end(key)
-            return self._held[key]
-        return self._small.get(key)
+
+class Shelf:
+    """Lists of answers' items that are read again, as JSON in an unnamed temporary file."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._file: IO[bytes] | None = None
+        self._end = 0
+        self._parsed: OrderedDict[tuple[Place, ...], tuple[list[Any], int]] = OrderedDict()  # the latest read last
+        self._parsed_bytes = 0
+
+    def put(self, items: list[Any]) -> Place:
+        """Lays items down; where they lie."""
+        data = canonical.compact(items)
+        with self._lock:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as the run
+                weakref.finalize(self, self._file.close)
+            place = self._end, len(data)
+            self._end += len(data)
+            left = memoryview(data)
+            while left:
+                left = left[self._file.write(left) :]
+        return place
+
+    def get(self, places: Iterable[Place]) -> list[Any]:
+        """All items that lie in some places. Shared between its readers, who never change it."""
+        key = tuple(places)
+        with self._lock:
+            if key in self._parsed:
+                self._parsed.move_to_end(key)
+                return self._parsed[key][0]
+        found: list[Any] = []
+        size = 0
+        for start, length in key:
+            assert self._file is not None
+            found += canonical.parse(os.pread(self._file.fileno(), length, start))
+            size += length
+        with self._lock:
+            if key not in self._parsed:
+                self._parsed[key] = found, size
+                self._parsed_bytes += size
+            while self._parsed_bytes > PARSED_BYTES_MAX and len(self._parsed) > 1:
+                _, (_, freed) = self._parsed.popitem(last=False)
+                self._parsed_bytes -= freed
+        return found
 
 
 _memories: weakref.WeakKeyDictionary[Transcript, Memory] = weakref.WeakKeyDictionary()

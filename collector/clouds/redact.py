@@ -6,7 +6,6 @@ A redacted value becomes ``REDACTED``; its key stays, so that a reader sees that
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Any
 
 REDACTED = "[redacted]"
@@ -83,6 +82,8 @@ SECRET_TEXT = re.compile(
     r"|\bxox[abprs]-[A-Za-z0-9-]{10,}"
 )
 
+SECRET_TEXT_MIN = 10  # "amqp://:x@": none that SECRET_TEXT finds is shorter
+
 
 _PLAIN, _SECRET, _HIDDEN, _MAP = range(4)
 
@@ -101,19 +102,22 @@ def redact(value: Any) -> Any:
 def _mapping(value: dict[Any, Any]) -> dict[Any, Any]:
     """Written out, because a large answer has millions of members: few of them cost a second look."""
     changed: dict[Any, Any] | None = None
+    known, nothing = _KNOWN, _NOTHING
     for key, member in value.items():
-        rule = _rule(key)
-        if rule == _PLAIN:
-            if isinstance(member, str):
-                found: Any = REDACTED if _is_secret(member) else member
-            elif isinstance(member, dict):
-                found = _mapping(member)
-            elif isinstance(member, list):
-                found = _list(member)
-            else:
-                continue
-        else:
+        rule = known.get(key)
+        if rule is None:
+            rule = _learned(key)
+        kind = type(member)
+        if rule:
             found = _ruled(rule, member)
+        elif kind is str:
+            if len(member) < SECRET_TEXT_MIN or not _is_secret(member):
+                continue
+            found = REDACTED
+        elif kind in nothing:
+            continue
+        else:
+            found = _mapping(member) if kind is dict else redact(member)
         if found is not member:
             if changed is None:
                 changed = dict(value)
@@ -122,11 +126,28 @@ def _mapping(value: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def _list(value: list[Any]) -> list[Any]:
-    found = [redact(member) for member in value]
-    return value if all(new is old for new, old in zip(found, value, strict=True)) else found
+    changed: list[Any] | None = None
+    for place, member in enumerate(value):
+        found = _mapping(member) if type(member) is dict else redact(member)
+        if found is not member:
+            if changed is None:
+                changed = list(value)
+            changed[place] = found
+    return value if changed is None else changed
 
 
-@lru_cache(maxsize=8192)
+_KNOWN: dict[object, int] = {}  # by name as it is written; names are few, and any key of a map may be one
+_KNOWN_MAX = 8192
+_NOTHING = frozenset((bool, int, float, type(None)))  # types whose values are no secrets under a plain name
+
+
+def _learned(key: object) -> int:
+    if len(_KNOWN) >= _KNOWN_MAX:
+        _KNOWN.clear()
+    rule = _KNOWN[key] = _rule(key)
+    return rule
+
+
 def _rule(key: object) -> int:
     """What is done with the members of this name."""
     name = str(key).lower()

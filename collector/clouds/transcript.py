@@ -7,6 +7,7 @@ made by ``Transcript.kept`` answers the questions it was asked before, without a
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import threading
 import weakref
@@ -25,8 +26,8 @@ from collector.model import Exchange
 
 EXCHANGES_MAX = 200_000  # of one run; beyond it a run is refused rather than the memory filled
 ANSWER_BYTES_MAX = 64 * 1024 * 1024  # of one page
-MEMORY_BYTES_MAX = 64 * 1024 * 1024  # of all answers of a run; from there on they lie in a temporary file
-PARSED_BYTES_MAX = 16 * 1024 * 1024  # of the answers, as JSON, that stay parsed; the others are parsed again when read
+MEMORY_BYTES_MAX = 16 * 1024 * 1024  # of all answers of a run; from there on they lie in a temporary file
+PARSED_BYTES_MAX = 8 * 1024 * 1024  # of the answers, as JSON, that stay parsed; the others are parsed again when read
 
 _FAMILY: dict[str, type[errors.CannotObserve]] = {
     kind.code: kind
@@ -47,9 +48,8 @@ class Question:
     @property
     def id(self) -> str:
         """Sixteen hexadecimal digits that stand for this question in observations. The same in every run."""
-        return canonical.digest(
-            canonical.payload([self.cloud, self.endpoint, self.operation, dict(self.params), self.page])
-        )[:16]
+        asked = [self.cloud, self.endpoint, self.operation, dict(self.params), self.page]
+        return sys.intern(canonical.digest(canonical.payload(asked))[:16])  # observations hold it by the thousand
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Answer:
     token: Any = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Kept:
     """An answer together with its exchange. ``raise_failure`` turns no answer into its error."""
 
@@ -98,18 +98,26 @@ class Kept:
             raise _FAMILY[self.exchange.failure](f"{words}; {remedy}" if remedy else words)
 
 
-_reader: ContextVar[list[str] | None] = ContextVar("reader", default=None)
+class Read(list[str]):
+    """The ids of exchanges that were read, each once, and whether any of them was waited for."""
+
+    waited = False
+
+
+_reader: ContextVar[Read | None] = ContextVar("reader", default=None)
 
 
 @contextmanager
-def reading() -> Iterator[list[str]]:
+def reading() -> Iterator[Read]:
     """Collects the ids of the exchanges that are read inside, in this context only, each once."""
-    read: list[str] = []
+    read, outside = Read(), _reader.get()
     token = _reader.set(read)
     try:
         yield read
     finally:
         _reader.reset(token)
+        if outside is not None and read.waited:
+            outside.waited = True
 
 
 class Transcript:
@@ -117,8 +125,9 @@ class Transcript:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._answers: dict[str, Future[Kept]] = {}
+        self._answers: dict[str, Kept | Future[Kept]] = {}
         self._bodies = _Bodies()
+        self._load = self._bodies.parsed
         self.log: list[Exchange] = []
         self.replaying = False
 
@@ -133,25 +142,34 @@ class Transcript:
         kept transcript that does not hold the question.
         """
         key = question.id
+        reader = _reader.get()
+        asking: Future[Kept] | None = None
         with self._lock:
-            future = self._answers.get(key)
-            first = future is None
-            if future is None:
+            held = self._answers.get(key)
+            if held is None:
                 if self.replaying:
                     raise errors.NeverAsked(f"{question.operation} {dict(question.params)} was not asked in this run")
                 if len(self._answers) >= EXCHANGES_MAX:
                     raise errors.Unavailable(f"more than {EXCHANGES_MAX} questions in one run; split the scope")
-                future = self._answers[key] = Future()
-        if first:
+                asking = self._answers[key] = Future()
+        if asking is not None:
             try:
-                future.set_result(self._keep(question, put(question)))
+                kept = self._keep(question, put(question))
             except BaseException as error:
-                future.set_exception(error)
+                asking.set_exception(error)
                 raise
-        kept = future.result()
-        reader = _reader.get()
-        if read and reader is not None and key not in reader:
-            reader.append(key)
+            with self._lock:
+                self._answers[key] = kept  # a future is ten times as large, and nobody needs to wait any more
+            asking.set_result(kept)
+        elif isinstance(held, Future):
+            kept = held.result()
+        else:
+            assert held is not None
+            kept = held
+        if reader is not None:
+            reader.waited = reader.waited or kept is not held
+            if read and key not in reader:
+                reader.append(key)
         return kept
 
     def note(self, ids: Iterable[str]) -> None:
@@ -188,7 +206,7 @@ class Transcript:
             self.log.append(exchange)
         if data:
             self._bodies.keep(exchange.body, data, answer.body)
-        return Kept(exchange, answer.token, self._bodies.parsed)
+        return Kept(exchange, answer.token, self._load)
 
     def call_log(self) -> bytes:
         """The log as one blob of canonical JSON, ordered by start, ready to be sealed."""
@@ -206,9 +224,8 @@ class Transcript:
             question = Question(exchange.cloud, exchange.endpoint, exchange.operation, exchange.params, exchange.page)
             if exchange.body:
                 transcript._bodies.keep(exchange.body, body(exchange.body), None)
-            future: Future[Kept] = Future()
-            future.set_result(Kept(exchange, None if exchange.last else REPLAYED_TOKEN, transcript._bodies.parsed))
-            transcript._answers[question.id] = future
+            token = None if exchange.last else REPLAYED_TOKEN
+            transcript._answers[question.id] = Kept(exchange, token, transcript._load)
             transcript.log.append(exchange)
         return transcript
 

@@ -819,6 +819,9 @@ def test_policies_and_inventories_come_with_their_content(wire: Wire) -> None:
     machines = gcp.os_inventories()
     assert machines
     assert all("osInventory" in each and "resource" not in each for each in machines)
+    assert all("updateTime" in each["osInventory"] and "items" not in each["osInventory"] for each in machines)
+    page = gcp.transcript.body(gcp.transcript.log[-1].body)
+    assert b"installedPackage-" in page  # what is left out of the memory is in the evidence
     assert wire.asked(LISTED)[-1].query["pageSize"] == ["25"]
 
 

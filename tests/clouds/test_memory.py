@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from collector.clouds.memory import HELD_BYTES_MAX, HELD_MIN, Memory, memory_of
+from collector.clouds.memory import PARSED_BYTES_MAX, Memory, Shelf, memory_of
 from collector.clouds.transcript import Answer, Question, Transcript, reading
 from collector.errors import Denied
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
-HALF = HELD_BYTES_MAX // 2
 
 
 def ask(transcript: Transcript, name: str) -> str:
@@ -29,14 +28,14 @@ def ask(transcript: Transcript, name: str) -> str:
 class Maker:
     """Makes things out of one answer each, and remembers how often."""
 
-    def __init__(self, transcript: Transcript, size: int) -> None:
-        self.transcript, self.size = transcript, size
+    def __init__(self, transcript: Transcript) -> None:
+        self.transcript = transcript
         self.made: list[str] = []
 
-    def of(self, name: str) -> Callable[[], tuple[str, int]]:
-        def make() -> tuple[str, int]:
+    def of(self, name: str) -> Callable[[], str]:
+        def make() -> str:
             self.made.append(name)
-            return ask(self.transcript, name), self.size
+            return ask(self.transcript, name)
 
         return make
 
@@ -46,11 +45,11 @@ def test_many_who_ask_at_once_share_one_making_and_all_have_read_it() -> None:
     made: list[str] = []
     inside, go_on = threading.Event(), threading.Event()
 
-    def make() -> tuple[str, int]:
+    def make() -> str:
         made.append(ask(transcript, "a"))
         inside.set()
         assert go_on.wait(10)
-        return made[0], 1
+        return made[0]
 
     def get(_: int) -> tuple[str, list[str]]:
         with reading() as read:
@@ -65,47 +64,47 @@ def test_many_who_ask_at_once_share_one_making_and_all_have_read_it() -> None:
     assert found == [(made[0], made)] * 8
 
 
-def test_what_is_large_goes_when_newer_comes_and_is_made_again_with_the_same_reading() -> None:
+def test_what_is_made_is_made_once_and_read_by_all_who_get_it() -> None:
     transcript, memory = Transcript(), Memory()
-    maker = Maker(transcript, HALF)
-    names = [f"n{n}" for n in range(HELD_MIN + 1)]
+    maker = Maker(transcript)
+    names = [f"n{n}" for n in range(20)]
     for name in names:
         memory.get(transcript, name, maker.of(name))
     with reading() as read:
-        kept = [memory.get(transcript, name, maker.of(name)) for name in reversed(names[1:])]
-        assert maker.made == names  # the latest are still there, however large
-        kept.append(memory.get(transcript, names[0], maker.of(names[0])))
-    assert maker.made == [*names, names[0]]
+        kept = [memory.get(transcript, name, maker.of(name)) for name in names]
+    assert maker.made == names
     assert read == kept
 
 
-def test_what_was_read_last_stays_longest() -> None:
-    transcript, memory = Transcript(), Memory()
-    maker = Maker(transcript, HELD_BYTES_MAX)
-    names = [f"n{n}" for n in range(HELD_MIN)]
-    for name in [*names, names[0], "new", names[0]]:
-        memory.get(transcript, name, maker.of(name))
-    assert maker.made == [*names, "new"]
-    memory.get(transcript, names[1], maker.of(names[1]))
-    assert maker.made[-1] == names[1]
+def test_what_lies_on_a_shelf_is_read_as_it_was_and_fills_no_memory() -> None:
+    shelf = Shelf()
+    lists = [[{"name": f"{n}-{m}", "text": "x" * 10_000} for m in range(n)] for n in range(100)]
+    places = [shelf.put(items) for items in lists]
+    for _ in range(2):
+        assert [shelf.get([place]) for place in places] == lists
+    assert shelf.get(places[3:1:-1]) == lists[3] + lists[2]
+    assert shelf.get([]) == []
+    assert shelf.get([places[7]]) is shelf.get([places[7]])  # the latest stay parsed
+    assert shelf._parsed_bytes == sum(size for _, size in shelf._parsed.values()) <= PARSED_BYTES_MAX
+    assert sum(size for _, size in places) > PARSED_BYTES_MAX
 
 
-def test_what_is_small_is_held_beside_any_number_of_large_ones() -> None:
-    transcript, memory = Transcript(), Memory()
-    small, large = Maker(transcript, 0), Maker(transcript, HELD_BYTES_MAX)
-    memory.get(transcript, "small", small.of("small"))
-    for n in range(3 * HELD_MIN):
-        memory.get(transcript, str(n), large.of(str(n)))
-    memory.get(transcript, "small", small.of("small"))
-    assert small.made == ["small"]
+def test_many_may_lay_down_and_read_at_once() -> None:
+    shelf = Shelf()
+
+    def use(number: int) -> bool:
+        return shelf.get([shelf.put([number] * number)]) == [number] * number
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(use, range(500)))
 
 
 def test_one_thing_may_be_made_of_another() -> None:
     transcript, memory = Transcript(), Memory()
-    maker = Maker(transcript, 1)
+    maker = Maker(transcript)
 
-    def outer() -> tuple[str, int]:
-        return memory.get(transcript, "inner", maker.of("inner")), 0
+    def outer() -> str:
+        return str(memory.get(transcript, "inner", maker.of("inner")))
 
     with reading() as first:
         memory.get(transcript, "outer", outer)
@@ -118,7 +117,7 @@ def test_one_thing_may_be_made_of_another() -> None:
 def test_a_failure_is_not_held_and_was_read() -> None:
     transcript, memory = Transcript(), Memory()
 
-    def make() -> tuple[str, int]:
+    def make() -> str:
         ask(transcript, "a")
         raise Denied("no")
 
@@ -126,7 +125,7 @@ def test_a_failure_is_not_held_and_was_read() -> None:
         with reading() as read, pytest.raises(Denied):
             memory.get(transcript, "key", make)
         assert read == [ask(transcript, "a")]
-    assert memory.get(transcript, "key", lambda: ("found", 1)) == "found"
+    assert memory.get(transcript, "key", lambda: "found") == "found"
 
 
 def test_a_memory_belongs_to_a_transcript_and_goes_with_it() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
@@ -71,6 +71,9 @@ class Fake(Organization):
 
     def assets(self, type: str) -> list[dict[str, Any]]:
         return self._listed(type, "resource")
+
+    def assets_of(self, places: Iterable[str], type: str) -> list[dict[str, Any]]:
+        return [one for one in self.within("").assets(type) if one["ancestors"][0] in places]
 
     def policies(self, type: str) -> list[dict[str, Any]]:
         return self._listed(type, "iamPolicy")
