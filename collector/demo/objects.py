@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import copy
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,6 +15,9 @@ from typing import Any
 # "@next90d" the next, "@date-4d" a date, "@unix+90d" seconds since 1970. Whatever stays fresh by itself in reality is
 # written so.
 MOVING = re.compile(r"@(date|unix)?(?:([+-]\d+)([dhm])|(last|next)(\d+)d)")
+
+MADE_MAX = 32  # things made of the objects and held
+LAST = "\U0010ffff"  # sorts behind every character of an id
 
 
 def stamp(when: datetime) -> str:
@@ -41,20 +46,32 @@ class Objects:
 
     clock: Callable[[], datetime]
     items: dict[str, Item] = field(default_factory=dict)
-    by_kind: dict[str, dict[str, None]] = field(default_factory=dict)
+    by_kind: dict[str, list[str]] = field(default_factory=dict)  # ids, sorted
+    _made: OrderedDict[Any, Any] = field(default_factory=OrderedDict)  # of the objects as they are
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What ``make`` makes of the objects, made again only when one of them has changed since: a listing of many
+        pages is not gathered anew for each of them. ``key`` says all that it depends on besides the objects."""
+        if key not in self._made:
+            self._made[key] = make()
+            while len(self._made) > MADE_MAX:
+                self._made.popitem(last=False)
+        return self._made[key]
 
     def add(self, id: str, kind: str, body: dict[str, Any], since: datetime | None = None) -> None:
         """Adds or replaces an object; one of the estate has been there for long."""
+        self._made.clear()
         known = self.items.get(id)
         version = (since or self.clock(), body)
         if known is None:
             self.items[id] = Item(kind, [version])
-            self.by_kind.setdefault(kind, {})[id] = None
+            bisect.insort(self.by_kind.setdefault(kind, []), id)
         else:
             known.versions.append(version)
 
     def remove(self, id: str) -> None:
         self.require(id)
+        self._made.clear()
         self.items[id].versions.append((self.clock(), None))
 
     def require(self, id: str) -> dict[str, Any]:
@@ -70,9 +87,10 @@ class Objects:
         item = self.items.get(id)
         return None if item is None or item.now is None else self.fresh(item.now)
 
-    def each(self, kind: str, at: datetime | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The objects of a kind by name, as they are stored, now or at a moment."""
-        for id in sorted(self.by_kind.get(kind, ())):
+    def each(self, kind: str, at: datetime | None = None, *, under: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+        """The objects of a kind by name, as they are stored, now or at a moment; those whose ids begin so."""
+        ids = self.by_kind.get(kind, [])
+        for id in ids[bisect.bisect_left(ids, under) : bisect.bisect_left(ids, f"{under}{LAST}")]:
             item = self.items[id]
             body = item.now if at is None else item.at(at)
             if body is not None:
@@ -94,6 +112,7 @@ class Objects:
             at.pop(last, None)
         else:
             at[last] = value
+        self._made.clear()
         if "updateTime" in found and path != "updateTime":
             found["updateTime"] = stamp(self.clock())
         self.items[id].versions.append((self.clock(), found))

@@ -193,7 +193,9 @@ def _of_subscription(world: World, ask: Ask, path: Path) -> dict[str, Any]:
         raise errors.type_not_found(path.namespace, path.types, ask.query["api-version"])
     if unknown := sorted(name for name in ask.query if name.lower() not in ("api-version", "$skiptoken", "$top")):
         raise errors.arm(400, "InvalidQueryParameter", f"not simulated: {', '.join(unknown)}")
-    found = [_shown(world.fresh(body), path.kind) for id, body in world.each(path.kind) if _within(id, path)]
+    own = _below_itself(path)
+    listed = world.each(path.kind, under=f"{path.low if own else path.scope}/")
+    found = [_shown(world.fresh(body), path.kind) for id, body in listed if not own or _direct(id, path)]
     return {"value": found} if path.kind in WHOLE else _listed(world, ask, found)
 
 
@@ -236,11 +238,13 @@ def _require_parent(world: World, path: Path) -> None:
         raise errors.group_not_found(path.group)
 
 
-def _within(id: str, path: Path) -> bool:
-    """Whether a listing of a path's kind has the resource."""
-    if path.kind in EXTENSIONS or len(path.parts) > 1:
-        return id.startswith(f"{path.low}/") and "/" not in id[len(path.low) + 1 :]
-    return id.startswith(f"{path.scope}/")
+def _below_itself(path: Path) -> bool:
+    """Whether a listing has what is directly below its own path, not all of the kind in front of it."""
+    return path.kind in EXTENSIONS or len(path.parts) > 1
+
+
+def _direct(id: str, path: Path) -> bool:
+    return "/" not in id[len(path.low) + 1 :]
 
 
 def _shown(body: dict[str, Any], kind: str) -> dict[str, Any]:

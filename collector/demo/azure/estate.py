@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,7 +23,10 @@ from collector.demo.azure.estate_network import add_networks
 from collector.demo.azure.estate_small import add_small
 from collector.demo.azure.world import PRODUCTION, ROW, STAGING, SUBSCRIPTION, TENANT, World, subscription_document
 
-__all__ = ["ACCOUNT", "ACCOUNT_ID", "MFA_POLICY", "MFA_POLICY_ID", "populate", "populate_subscription"]
+__all__ = [
+    *("ACCOUNT", "ACCOUNT_ID", "LOCATION", "MFA_POLICY", "MFA_POLICY_ID"),
+    *("add_subscription", "populate", "populate_subscription"),
+]
 
 # What the story of the demo points at.
 MFA_POLICY_ID = f"/identity/conditionalAccess/policies/{MFA_POLICY}"
@@ -99,17 +102,24 @@ class Builder:
 def populate(world: World, scale: int) -> None:
     """Fills a world: two subscriptions, about 150 resources of their own at scale 1, and a directory."""
     since = world.begun - timedelta(days=400)
-    for build in _subscriptions(world, scale, since):
-        _add_groups(build, GROUPS)
-        build.sink = add_sink(build)
-        add_networks(build)
-        add_data(build)
-        add_databases(build)
-        add_apps(build)
-        add_clusters(build)
-        add_machines(build)
-        add_logging(build)
+    for id, environment, location in ((PRODUCTION, "production", LOCATION), (STAGING, "staging", "northeurope")):
+        add_subscription(world, scale, id, environment, location, since)
     add_directory(world, scale, since)
+
+
+def add_subscription(world: World, scale: int, id: str, environment: str, location: str, since: datetime) -> None:
+    """Adds a subscription with all that one of an environment ("production", "staging") holds."""
+    world.add(f"/subscriptions/{id}", SUBSCRIPTION, subscription_document(id, f"acme-{environment}"), since)
+    build = Builder(world, scale, id, since, environment=environment, location=location)
+    _add_groups(build, GROUPS)
+    build.sink = add_sink(build)
+    add_networks(build)
+    add_data(build)
+    add_databases(build)
+    add_apps(build)
+    add_clusters(build)
+    add_machines(build)
+    add_logging(build)
 
 
 def populate_subscription(world: World, id: str, name: str = "", scale: int = 1) -> None:
@@ -121,12 +131,6 @@ def populate_subscription(world: World, id: str, name: str = "", scale: int = 1)
     build = Builder(world, scale, id, world.clock(), environment=label, location=LOCATION)
     _add_groups(build, ("rg-analytics", "NetworkWatcherRG"))
     add_small(build, label)
-
-
-def _subscriptions(world: World, scale: int, since: datetime) -> Iterator[Builder]:
-    for id, environment, location in ((PRODUCTION, "production", LOCATION), (STAGING, "staging", "northeurope")):
-        world.add(f"/subscriptions/{id}", SUBSCRIPTION, subscription_document(id, f"acme-{environment}"), since)
-        yield Builder(world, scale, id, since, environment=environment, location=location)
 
 
 def _add_groups(build: Builder, names: Sequence[str]) -> None:

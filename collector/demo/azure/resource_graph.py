@@ -96,9 +96,16 @@ def _answer(world: World, ask: Ask) -> dict[str, Any]:
             raise kql.Invalid("DisallowedLogicalTableName", word.text, word.line, word.place, words)
     except kql.Invalid as error:
         raise errors.resource_graph(ask, error.details) from error
-    found: list[kql.Row] = list(_readable(world, query.table.text.lower(), scope))
-    for step in query.steps:
-        found = step(found)
+
+    def rows() -> list[kql.Row]:
+        found: list[kql.Row] = list(_readable(world, query.table.text.lower(), scope))
+        for step in query.steps:
+            found = step(found)
+        return found
+
+    late = world.settings["resource_graph_lag_seconds"]  # then the rows depend on the moment
+    rights = frozenset(world.lost), frozenset(world.granted)
+    found = rows() if late else world.once(("kql", body["query"], frozenset(scope), rights), rows)
     top, start = _window(ask, options)
     question = json.dumps([body["query"], sorted(scope)])
     if token := options.get("$skipToken"):

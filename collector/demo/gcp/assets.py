@@ -98,13 +98,17 @@ def listing(world: World, ask: Ask, parent: str) -> dict[str, Any]:
     if token := ask.one("pageToken"):
         start, read = token_parts(token, question)  # all pages are of the moment of the first
         moment = datetime.fromisoformat(read)
-    rows = [
-        body
-        for kind in sorted(kinds)
-        for _, body in world.each(kind, moment)
-        if place in (*body["ancestors"], body["name"].partition("//cloudresourcemanager.googleapis.com/")[2])
-        and (not member or member in body)
-    ]
+
+    def gathered() -> list[dict[str, Any]]:
+        return [
+            body
+            for kind in sorted(kinds)
+            for _, body in world.each(kind, moment)
+            if place in (*body["ancestors"], body["name"].partition("//cloudresourcemanager.googleapis.com/")[2])
+            and (not member or member in body)
+        ]
+
+    rows = world.once(("assets", place, member, frozenset(kinds), moment), gathered)
     chosen, after = world.page(rows, size, start)
     answer: dict[str, Any] = {"readTime": stamp(moment)}
     if chosen:

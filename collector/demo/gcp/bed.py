@@ -22,7 +22,7 @@ from typing import Any
 
 from collector.demo.gcp import errors, metadata, services, storage
 from collector.demo.gcp.errors import Refusal
-from collector.demo.gcp.estate import populate
+from collector.demo.gcp.estate import populate as populate_estate
 from collector.demo.gcp.oauth import CLOUD_PLATFORM, DELEGATED_HOSTS, Issuer
 from collector.demo.gcp.world import ADMINISTRATOR, HOME, PROJECTS, Ask, Principal, World, service_name
 from collector.demo.objects import stamp
@@ -84,8 +84,16 @@ class GcpBed:
 
     hosts: tuple[str, ...] = (r"(?:[a-z0-9-]+\.)*googleapis\.com",)
 
-    def __init__(self, seed: int, scale: int, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        seed: int,
+        scale: int,
+        clock: Callable[[], datetime],
+        populate: Callable[[World, int], None] = populate_estate,
+    ) -> None:
+        """``populate`` fills another organisation than that of ``estate.py``."""
         self._arguments = (seed, scale, clock)
+        self._populate = populate
         self._lock = threading.RLock()
         self._issuer: Issuer | None = None
         self.reset()
@@ -95,7 +103,7 @@ class GcpBed:
         seed, scale, clock = self._arguments
         with self._lock:
             self.world = World(clock, seed=seed)
-            populate(self.world, scale)
+            self._populate(self.world, scale)
             if self._issuer is None:
                 self._issuer = Issuer(self.world)
             else:
