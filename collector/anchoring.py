@@ -17,15 +17,16 @@ from collector.alert import route
 from collector.anchor.base import Ahead, Anchor, Anchored
 from collector.config import Settings
 from collector.controls import Controls
-from collector.errors import CannotObserve, CollectorError, LedgerBroken
+from collector.errors import CannotObserve, CollectorError, LedgerBroken, Unreadable
 from collector.ledger.entry import Draft, Entry, Kind
-from collector.ledger.note import Note, TreeHead
+from collector.ledger.note import BadNote, Note, TreeHead
 from collector.ledger.store import Batch, Checkpoint, Ledger
 from collector.registry import Registry
 from collector.window.drift import Cause, Drift, Event
 
 ANCHORED, FAILED = "anchored", "failed"
 REASON_CHARACTERS_MAX = 500
+CLOCKS_SECONDS_MAX = 300  # docs/decisions/0006: by which two clocks may differ
 
 log = structlog.get_logger(__name__)
 
@@ -57,29 +58,43 @@ class Anchoring:
         """
         for id, place in self.places.items():
             try:
-                place.test()
-                latest = place.latest()
+                self.ask(id, place)
             except CannotObserve as error:
                 self._write(id, None, error)
-                continue
-            if latest is not None:
-                self.refuse_behind(id, latest)
 
-    def refuse_behind(self, id: str, outside: TreeHead) -> None:
-        """Raises LedgerBroken when ``outside`` is of this ledger and no beginning of it."""
-        if outside.origin != self.ledger.origin:
-            return
-        size = self.ledger.size()
-        if outside.size > size:
-            raise LedgerBroken(
-                f"{id} holds a checkpoint over {outside.size} entries, this ledger has {size}: it is an old copy. "
-                "Nothing is signed; bring the newest copy back, or begin a new ledger under another origin"
+    def ask(self, id: str, place: Anchor) -> None:
+        """Whether a place works, and holds nothing that this ledger does not continue. Writes nothing.
+
+        Raises one of the ``CannotObserve`` family, ConfigError, or LedgerBroken as ``begin`` says. A larger checkpoint
+        there that no key of this ledger signed stops nothing, since whoever may write there could put one: it is
+        Unreadable, and so alerted.
+        """
+        place.test()
+        strangers: list[int] = []
+        latest = place.latest(lambda note: self._ours(note, strangers))
+        if latest is not None:
+            self.ledger.refuse_behind([(id, latest)])
+        if strangers and max(strangers) > (0 if latest is None else latest.size):
+            raise Unreadable(
+                f"{id} holds a checkpoint over {max(strangers)} entries in this ledger's name that none of its keys "
+                "has signed: find out who put it there"
             )
-        if self.ledger.root(outside.size) != outside.root:
-            raise LedgerBroken(
-                f"{id} holds a checkpoint over {outside.size} entries with another root than this ledger has there: "
-                "history was rewritten. Nothing is signed; keep both for whoever looks into it"
-            )
+
+    def _ours(self, note: bytes, strangers: list[int]) -> bool:
+        """Whether any key that ever signed this ledger signed a note; the sizes of those that are not ours are kept."""
+        try:
+            parsed = Note.parse(note.decode())
+            head = TreeHead.parse(parsed.text)
+        except (BadNote, UnicodeDecodeError):
+            return False
+        if head.origin != self.ledger.origin:
+            return False
+        try:
+            parsed.verify([known.key for known in self.ledger.key_entries()])
+        except BadNote:
+            strangers.append(head.size)
+            return False
+        return True
 
     def put_newest(self) -> int:
         """Puts the newest checkpoint into every place that does not have it yet. Returns how many now have it.
@@ -109,7 +124,7 @@ class Anchoring:
                 # another process, such as an export, put a newer one meanwhile: or one of another history, which the
                 # place shows, or says when it is given the next
                 if error.held is not None:
-                    self.refuse_behind(id, error.held)
+                    self.ledger.refuse_behind([(id, error.held)])
                 return True
             self._write(id, newest, error)
             raise
@@ -131,6 +146,7 @@ class Anchoring:
             fields = {"anchor": id, "type": id.partition("/")[0], **_of_checkpoint(newest), **_of(outcome)}
             if isinstance(outcome, Anchored):
                 fields["token"] = batch.blob(outcome.token) if outcome.token else ""
+                fields["reason"] = _other_clock(outcome, now)
             entry = batch.add(Draft(Kind.ANCHOR, now, fields))
             self._alert(batch, id, fields["reason"], entry, now)
         if failed:
@@ -149,6 +165,14 @@ class Anchoring:
             drift = Drift(Cause.ANCHOR, Event.RESOLVE, "", "", id, "holds checkpoints again", since, entry.seq, first)
         fields = route.alert_fields(drift, *self._about, None if opened is None else opened.data)
         batch.add(Draft(Kind.ALERT, now, fields))
+
+
+def _other_clock(given: Anchored, now: datetime) -> str:
+    """What is to be said when the place and this host disagree about the time; "" when they do not."""
+    off = 0.0 if given.time is None else (given.time - now).total_seconds()
+    if abs(off) <= CLOCKS_SECONDS_MAX:
+        return ""
+    return f"its clock is {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} ours: one of the two is wrong"
 
 
 def _of_checkpoint(newest: Checkpoint | None) -> dict[str, Any]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from collector import canonical
-from collector.anchor.base import Anchored, Consistency
+from collector.anchor.base import Anchored, Believe, Consistency, anything
 from collector.anchoring import Anchoring
 from collector.errors import LedgerBroken, Unavailable
-from collector.ledger import merkle
+from collector.ledger import merkle, note
 from collector.ledger.entry import Entry, Kind
-from collector.ledger.note import TreeHead
+from collector.ledger.note import Note, TreeHead
+from collector.ledger.seal import FileSigner, Signer
 from collector.ledger.store import Ledger
 from tests.support.lived import Lived
 
@@ -29,7 +30,8 @@ class Place:
         self.notes: list[bytes] = []
         self.heads: list[TreeHead] = []
         self.fails: Exception | None = None
-        self.pretends: TreeHead | None = None
+        self.pretends: bytes | None = None
+        self.time: datetime | None = None
 
     def test(self) -> None:
         if self.fails:
@@ -43,10 +45,12 @@ class Place:
             assert merkle.extends(old.size, head.size, old.root, head.root, list(consistency(old.size)))
         self.notes.append(note)
         self.heads.append(head)
-        return Anchored(b"token of " + note, "json", None, f"shelf {len(self.notes)}")
+        return Anchored(b"token of " + note, "json", self.time, f"shelf {len(self.notes)}")
 
-    def latest(self) -> TreeHead | None:
-        return self.pretends or (self.heads[-1] if self.heads else None)
+    def latest(self, believe: Believe = anything) -> TreeHead | None:
+        notes = [self.pretends] if self.pretends else self.notes[::-1]
+        found = next((note for note in notes if believe(note)), None)
+        return TreeHead.parse(Note.parse(found.decode()).text) if found else None
 
 
 @pytest.fixture
@@ -111,6 +115,15 @@ def test_a_failed_place_is_an_entry_and_one_alert_until_it_works_again(lived, an
     assert events == ["trigger", "resolve"]
 
 
+def test_a_place_whose_clock_differs_is_alerted_although_it_took_the_checkpoint(lived, anchor) -> None:
+    place = Place("tsa/two")
+    place.time = lived.now + timedelta(seconds=301)
+    assert anchor(place).put_newest() == 1
+    (found,) = entries(lived.ledger, Kind.ANCHOR)
+    assert (found.data["outcome"], found.data["reason"][:28]) == ("anchored", "its clock is 301 s ahead of ")
+    assert [e.data["event"] for e in entries(lived.ledger, Kind.ALERT) if e.data["cause"] == "anchor"] == ["trigger"]
+
+
 def test_a_crash_of_one_place_keeps_no_other_from_being_asked(lived, anchor) -> None:
     bad, good = Place("s3/bad"), Place("witness/good")
     bad.fails = ZeroDivisionError()
@@ -126,19 +139,35 @@ def test_a_place_that_does_not_answer_at_the_start_is_alerted_and_stops_nothing(
     assert (found.data["outcome"], found.data["size"], found.data["note"]) == ("failed", 0, "")
 
 
+def signed(signer: Signer, head: TreeHead) -> bytes:
+    return note.signed(head.text(), signer.key, signer.sign(head.text().encode())).encode()
+
+
 @pytest.mark.parametrize("more", [0, 3])
 def test_nothing_starts_on_a_ledger_that_is_behind_or_beside_what_is_held_outside(lived, anchor, more) -> None:
     place = Place("witness/two")
     size = lived.ledger.size()
-    place.pretends = TreeHead(lived.ledger.origin, size + more, b"\1" * 32)
-    with pytest.raises(LedgerBroken, match="old copy" if more else "history was rewritten"):
+    place.pretends = signed(lived.signer, TreeHead(lived.ledger.origin, size + more, b"\1" * 32))
+    with pytest.raises(LedgerBroken, match="older copy" if more else "history was rewritten"):
         anchor(place).begin()
 
 
-def test_another_ledger_in_the_same_place_says_nothing_of_this_one(lived, anchor) -> None:
+def test_another_ledger_in_the_same_place_says_nothing_of_this_one(lived, anchor, tmp_path) -> None:
     place = Place("s3/vault")
-    place.pretends = TreeHead("other.local/one", 10**6, b"\1" * 32)
+    stranger = FileSigner.create(tmp_path / "other.key", "other.local/one")
+    place.pretends = signed(stranger, TreeHead("other.local/one", 10**6, b"\1" * 32))
     anchor(place).begin()
+    assert entries(lived.ledger, Kind.ANCHOR) == []
+
+
+def test_a_checkpoint_that_a_stranger_put_there_stops_nothing_and_is_alerted(lived, anchor, tmp_path) -> None:
+    place = Place("s3/vault")
+    stranger = FileSigner.create(tmp_path / "other.key", lived.ledger.origin)
+    place.pretends = signed(stranger, TreeHead(lived.ledger.origin, 10**6, b"\1" * 32))
+    anchor(place).begin()
+    (found,) = entries(lived.ledger, Kind.ANCHOR)
+    assert "none of its keys has signed" in found.data["reason"]
+    assert [e.data["event"] for e in entries(lived.ledger, Kind.ALERT) if e.data["cause"] == "anchor"] == ["trigger"]
 
 
 def test_a_fork_that_a_witness_sees_stops_the_signing_and_stays_written(lived, anchor) -> None:

@@ -16,6 +16,14 @@ from collector.ledger.note import TreeHead
 # The consistency proof (RFC 6962) from a smaller size to the checkpoint being anchored; witnesses ask for it.
 Consistency = Callable[[int], Sequence[bytes]]
 
+# Whether the exact bytes of a note are a checkpoint that this ledger signed: others may be able to write there too.
+Believe = Callable[[bytes], bool]
+
+
+def anything(note: bytes) -> bool:
+    """Believes every note."""
+    return True
+
 
 @dataclass(frozen=True)
 class Anchored:
@@ -55,6 +63,8 @@ class Anchor(Protocol):
         LedgerBroken where the place says that the checkpoint does not continue what it holds (``Ahead``: is smaller).
         """
 
-    def latest(self) -> TreeHead | None:
-        """The largest checkpoint of this ledger that the place holds, with its signature checked by whoever asks;
-        None when it holds none or the kind of place cannot tell. Raises one of the ``CannotObserve`` family."""
+    def latest(self, believe: Believe = anything) -> TreeHead | None:
+        """The largest checkpoint of this ledger that the place holds and that ``believe`` takes for the ledger's own.
+
+        None when it holds none or the kind of place cannot tell. Raises one of the ``CannotObserve`` family.
+        """

@@ -13,7 +13,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 
 from collector import canonical
-from collector.anchor.base import Anchored, Consistency
+from collector.anchor.base import Anchored, Believe, Consistency, anything
 from collector.config import Email
 from collector.errors import Denied, Unavailable
 from collector.ledger.note import TreeHead
@@ -99,7 +99,7 @@ class MailAnchor:
         )
         return Anchored(token, "json", None, message["Message-ID"])
 
-    def latest(self) -> TreeHead | None:
+    def latest(self, believe: Believe = anything) -> TreeHead | None:
         """None: a mailbox of somebody else cannot be asked."""
         return None
 

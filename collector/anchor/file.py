@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from collector import canonical
-from collector.anchor.base import Anchored, Consistency
+from collector.anchor.base import Anchored, Believe, Consistency, anything
 from collector.config_places import FilePlace
 from collector.errors import CannotObserve, ConfigError, Denied, LedgerBroken, Unavailable, Unreadable
 from collector.ledger.note import NOTE_BYTES_MAX, BadNote, Note, TreeHead
@@ -70,18 +70,19 @@ class FileAnchor:
         token = canonical.record({"type": "file", "name": name, "sha256": canonical.digest(note)})
         return Anchored(token, "json", None, name)
 
-    def latest(self) -> TreeHead | None:
-        """The largest note that is one, and is named for its own size; whether it is signed is for whoever asks.
+    def latest(self, believe: Believe = anything) -> TreeHead | None:
+        """The largest note that is one, and is named for its own size.
 
         A note that cannot be read at all is an error: it may be the largest. What is no note is passed over.
         """
         with self._errors("cannot be read"), self._opened() as folder:
             names = os.listdir(folder)  # noqa: PTH208 - a path could name another folder by now
             for name in sorted(filter(NAME.fullmatch, names), reverse=True):
-                found = _parse(_content(folder, name))
+                note = _content(folder, name)
+                found = _parse(note)
                 if found is None or found.size != int(name[:20]):
                     continue
-                if self._origin in ("", found.origin):
+                if self._origin in ("", found.origin) and believe(note):
                     return found
         return None
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from collector.anchor.base import Anchored, Consistency
+from collector.anchor.base import Anchored, Believe, Consistency, anything
 from collector.anchor.post import post, refuse
 from collector.anchor.timestamp import GRANTED, TEMPORARY, Answer, BadStamp, request
 from collector.config_places import TsaPlace
@@ -57,7 +57,7 @@ class Tsa:
         token, time = self._stamp(note)
         return Anchored(token, "tsr", time, self._place.url.partition("?")[0])
 
-    def latest(self) -> TreeHead | None:
+    def latest(self, believe: Believe = anything) -> TreeHead | None:
         """None: an authority keeps nothing."""
         return None
 

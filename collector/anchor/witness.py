@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-from collector.anchor.base import Ahead, Anchored, Consistency
+from collector.anchor.base import Ahead, Anchored, Believe, Consistency, anything
 from collector.anchor.post import Reply, ask
 from collector.config_places import WitnessPlace
 from collector.errors import ConfigError, Denied, LedgerBroken, Throttled, Unavailable, Unreadable
@@ -102,7 +102,7 @@ class WitnessAnchor:
         time = datetime.fromtimestamp(given.time, UTC)
         return Anchored(note + given.line.encode(), "note", time, self._url)
 
-    def latest(self) -> TreeHead | None:
+    def latest(self, believe: Believe = anything) -> TreeHead | None:
         """What the witness cosigned last of this ledger, where it shows it as ours does.
 
         The protocol has no such question: other witnesses say it only in refusing the next checkpoint.
@@ -123,7 +123,7 @@ class WitnessAnchor:
             ) from error
         if head.origin != self._origin:
             raise Unreadable(f"{self.id} was asked for {self._origin} and shows a checkpoint of another log")
-        return head
+        return head if believe(reply.body) else None
 
     # --- the wire ---
 

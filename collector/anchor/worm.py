@@ -17,7 +17,7 @@ from typing import ClassVar
 import structlog
 
 from collector import canonical
-from collector.anchor.base import Anchored, Consistency
+from collector.anchor.base import Anchored, Believe, Consistency, anything
 from collector.clouds.worm import Copy, Store, Version
 from collector.errors import ConfigError, LedgerBroken, Unreadable
 from collector.ledger.note import NOTE_BYTES_MAX, BadNote, Note, TreeHead
@@ -116,10 +116,12 @@ class WormAnchor:
         }
         return Anchored(canonical.record(receipt), "json", copy.written, self.where(version))
 
-    def latest(self) -> TreeHead | None:
-        """The largest checkpoint that is one. Raises LedgerBroken when any size is held with two roots, else one of
-        the ``CannotObserve`` family; whatever else is found that does not belong there is reported in the log."""
-        return next((held.head for held in self.held()), None)
+    def latest(self, believe: Believe = anything) -> TreeHead | None:
+        """The largest checkpoint that is one and is believed.
+
+        Raises LedgerBroken when any size is held with two roots, else one of the ``CannotObserve`` family; whatever else is found that does not belong there is reported in the log.
+        """
+        return next((held.head for held in self.held() if believe(held.note)), None)
 
     def held(self) -> Iterator[Held]:
         """Every checkpoint that the place holds, the largest first, each read when it is asked for. As ``latest``."""

@@ -56,10 +56,7 @@ def anchor_test(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fal
         rows: list[dict[str, str]] = []
         for id, place in anchoring.places.items():
             try:
-                place.test()
-                latest = place.latest()
-                if latest is not None:
-                    anchoring.refuse_behind(id, latest)
+                anchoring.ask(id, place)
             except (CannotObserve, ConfigError) as error:
                 rows.append({"anchor": id, "trouble": str(error)})
             else:
