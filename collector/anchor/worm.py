@@ -119,8 +119,8 @@ class WormAnchor:
     def latest(self, believe: Believe = anything) -> TreeHead | None:
         """The largest checkpoint that is one and is believed.
 
-        Raises LedgerBroken when any size is held with two roots, else one of the ``CannotObserve`` family; whatever else
-        is found that does not belong there is reported in the log.
+        Raises LedgerBroken when any size is held with two roots, else one of the ``CannotObserve`` family; whatever
+        else is found that does not belong there is reported in the log.
         """
         return next((held.head for held in self.held() if believe(held.note)), None)
 
