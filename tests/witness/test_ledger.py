@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +15,7 @@ from collector.errors import Denied, LedgerBroken
 from collector.ledger import cosignature
 from collector.ledger.cosignature import WitnessKey
 from collector.ledger.entry import Draft, Kind
-from collector.ledger.note import Note, TreeHead, VerifierKey
+from collector.ledger.note import BadNote, Note, TreeHead, VerifierKey
 from collector.ledger.seal import FileSigner
 from collector.ledger.store import Ledger
 from tests.witness.world import NOW, ORIGIN
@@ -134,3 +135,29 @@ def test_a_history_that_was_rewritten_with_its_own_key_is_refused_and_kept_as_ev
         company.anchor()
     (state,) = keeper.logs()
     assert (state.size, state.forks, state.unproved) == (6, 1, 1)
+
+
+def test_a_backup_from_before_a_rotation_is_found_although_it_does_not_know_the_new_key(company, keeper, tmp_path):
+    company.live(5)
+    company.anchor()
+    company.ledger.close()
+    shutil.copy(company.path, tmp_path / "backup.db")
+    company.ledger = company.open()
+    second = FileSigner.create(tmp_path / "second.pem", ORIGIN)
+    company.ledger.rotate(second, START, "the year is over")
+    keeper.trust(str(second.key))
+    company.live(5)
+    company.anchor()
+    company.ledger.close()
+    for name in ("ledger.db-wal", "ledger.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    shutil.copy(tmp_path / "backup.db", company.path)
+    company.ledger = company.open()
+    known = [entry.key for entry in company.ledger.key_entries()]
+
+    def ours(note: bytes) -> bool:
+        with contextlib.suppress(BadNote):
+            return bool(Note.parse(note.decode()).verify(known))
+        return False
+
+    assert company.witness.latest(ours).size == 12 > company.ledger.size() == 6
