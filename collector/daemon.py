@@ -333,9 +333,13 @@ class Daemon:
             while self._working and time.monotonic() < until:
                 self._idle.wait(until - time.monotonic())
             rested = not self._working
-        with suppress(StoreError):  # what cannot be signed or given back now is, by whoever leads next
-            if rested and led:
-                self.operation.checkpoint()
+        if rested and led:  # what cannot be signed now, or not in time by a key service, is by whoever leads next
+            sign = self._job("checkpoint", self.operation.checkpoint)
+            last = threading.Thread(target=sign, name="last-checkpoint", daemon=True)
+            last.start()
+            last.join(max(1.0, until - time.monotonic()))
+            rested = not last.is_alive()
+        with suppress(StoreError):
             self._leadership.release()
         return rested
 
