@@ -209,6 +209,7 @@ def verify_command(
 ) -> None:
     """Prove a package: integrity, continuity, plan coverage, and every verdict again from the raw answers."""
     from collector.ledger import verify as verifier
+    from collector.ledger.quick import Quick
 
     arguments = [str(package_path)]
     if trust is not None:
@@ -217,4 +218,4 @@ def verify_command(
         arguments += ["--run-packaged-checks"]
     if as_json:
         arguments += ["--json"]
-    raise typer.Exit(verifier.main(arguments))
+    raise typer.Exit(verifier.main(arguments, Quick))

@@ -322,10 +322,17 @@ def der_within(data: bytes, *places: int) -> bytes:
 
 class Plain:
     """What costs time, done with the standard library. `collector verify` hands in something faster that does the
-    same; nothing else of this program changes."""
+    same; nothing else of this program changes, and what does not hold by that is proved again by this."""
 
     ed25519: Callable[[bytes], Any] = Ed25519Key
     p256: Callable[[bytes], Any] = P256Key
+
+    @staticmethod
+    def roots(
+        source: Any, name: str, first: int, frontier: list[bytes], stops: Any
+    ) -> Callable[[], dict[int, bytes]] | None:
+        """Begins to hash the lines of a file beside us, and gives what waits for the root at each of ``stops``."""
+        return None
 
     decode = staticmethod(json.JSONDecoder().raw_decode)
 
@@ -497,7 +504,7 @@ class Folder:
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
-        with (self.root / name).open("rb") as file:
+        with open(f"{self.root}/{name}", "rb") as file:  # noqa: PTH123  pathlib costs more than the reading
             yield file
 
 
@@ -505,6 +512,7 @@ class Zip:
     """A package in a .zip, read in place. What unpackers disagree about is refused, and what would flood a disk."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         try:
             self.archive = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError) as error:
@@ -757,16 +765,29 @@ class Observed:
 class Ran:
     """What later steps need to know of a run of the window."""
 
-    __slots__ = ("check", "observations", "population", "reason", "scope", "slot", "started", "states", "subjects")
+    __slots__ = (
+        "check",
+        "failure",
+        "observations",
+        "population",
+        "reason",
+        "scope",
+        "slot",
+        "started",
+        "states",
+        "subjects",
+    )
 
-    def __init__(self, entry: Any, states: tuple[int, ...] | None, share: Callable[[str], str]) -> None:
-        self.check, self.scope = share(entry["check"]), share(entry["scope"])
-        self.slot: str | None = entry["slot"] and share(entry["slot"])
-        self.started: str = entry["started"]
-        self.population: int | None = entry["population"]
-        self.states = states  # in the order of STATES, None without population
-        self.subjects, self.observations = share(entry["subjects"]), share(entry["observations"])
-        self.reason: str = entry["reason"]
+    check: str
+    scope: str
+    slot: str | None
+    started: str
+    reason: str
+    failure: str
+    population: int | None
+    states: tuple[int, ...] | None  # in the order of STATES, None without population
+    subjects: str
+    observations: str
 
 
 # --- time and anchors ---
@@ -796,6 +817,7 @@ class Clock:
         self.newest_at: dict[int, str] = {}  # by size of a checkpoint: the newest time before it
         self.anchors: list[Anchor] = []
         self.failed: list[tuple[int, str]] = []  # entry, why
+        self.tried: dict[int, list[str]] = {}  # every attempt, as anchors.csv writes it
         self.floor = ""  # no entry may be dated before this any more
         self.configured: bool | None = None  # whether places outside are; None: nobody said so yet
         self.every = 3600  # seconds from one checkpoint to the next, as configured
@@ -827,6 +849,9 @@ class Clock:
     def take(self, entry: Any) -> None:
         """An ``anchor`` entry."""
         self.ran = 0.0
+        words = [neutral(entry[word]) for word in ("where", "failure", "reason")]
+        said = [entry["at"], neutral(entry["anchor"]), entry["outcome"], str(entry["size"]), entry["time"], *words]
+        self.tried[entry["seq"]] = said
         if self.configured is None:
             self.configured = True
         if entry["outcome"] == "failed":
@@ -921,20 +946,25 @@ class Proof:
         self.alerts: dict[int, dict[str, Any]] = {}
         self.deliveries: dict[int, list[Any]] = {}
         self.ran: dict[int, Ran] = {}  # the runs of the window, by seq, in the order of the ledger
-        self.answers: dict[tuple[str, str], dict[str, list[int]]] = {}  # by check and scope: slot, its runs
+        self.answers: dict[
+            tuple[str, str], dict[str | None, tuple[int, ...]]
+        ] = {}  # by check and scope: slot, its runs
         self.slots: dict[tuple[str, str, str, str], Slot] = {}  # by account, check, scope and due time
-        self.strays: dict[int, tuple[str, str, str]] = {}  # runs that began in the window for a slot outside of it
+        self.strays: dict[int, tuple[str, str, str]] = {}  # runs before the window: check, scope, when they began
+        self.acks: dict[int, list[int]] = {}  # by alert
         self.left_out: dict[str, int] = {}
         # what is held for a while, or once for many
         self.calls: dict[str, Calls] = {}
         self.observed: dict[str, Observed] = {}
-        self.fitting: set[tuple[str, str]] = set()  # call log and observations that were seen to fit
+        self.fitting: dict[tuple[str, str], Observed] = {}  # by call log and observations that were seen to fit
         self.configs: dict[str, Any] = {}
         self.used: set[str] = set()  # configurations that runs of the window rest on
         self.judged: set[tuple[str, str, int, str]] = set()  # check, code, version and limits of such runs
         self.covered: dict[tuple[str, str], bool] = {}
         self.words: dict[Any, Any] = {}
+        self.counts: dict[Any, tuple[int, ...]] = {}
         self.absent: dict[str, tuple[str, str, str]] = {}  # payload: newest time of its use, its file, who rests on it
+        self.raised: dict[tuple[str, str, str], list[tuple[int, str]]] = {}  # alerts by what they are about
         self.blind: set[int] = set()  # runs whose call log or answers were dropped
         self.skew_s = 0.0
 
@@ -1129,29 +1159,32 @@ class Proof:
             "config": self._config,
             "alert": self._alert,
             "delivery": self._delivery,
+            "ack": self._ack,
             "acceptance": self._decision,
             "key": self._keep,
             "check": self._keep,
             "expiry": self._keep,
         }
-        for seq in sorted(self.kept):
-            if self.kept[seq]["kind"] == "config" and seq < first:
-                self._config(self.kept[seq])
-        sha256, loads, handler_of = hashlib.sha256, self.fast.loads, handlers.get  # the inner loop
+        older = {"config": self._config, "alert": self._alert, "delivery": self._delivery, "ack": self._ack}
+        for seq in sorted(seq for seq in self.kept if seq < first):
+            older.get(self.kept[seq]["kind"], self._keep)(self.kept[seq])
+        beside = self.fast.roots(self.files.source, name, first, list(frontier), stops)
+        hashing, sha256, loads, handler_of = beside is None, hashlib.sha256, self.fast.loads, handlers.get
         pop, push = frontier.pop, frontier.append
         seq, newest, mark, floor = first, "", "", clock.floor
         if first:
-            self._check_root(first, frontier)
+            self._check_root(first, fold(frontier))
             clock.newest_at[first] = ""
         with self.files.source.open(name) as lines:
             for line in lines:
                 if line[-1:] != b"\n" or len(line) > ENTRY_BYTES_MAX + 1:
                     raise BrokenError((f"{name} entry {seq}", "is cut off or too long"))
-                rising, size = sha256(b"\0" + line[:-1]).digest(), seq
-                while size & 1:
-                    rising = sha256(b"\1" + pop() + rising).digest()
-                    size >>= 1
-                push(rising)
+                if hashing:
+                    rising, size = sha256(b"\0" + line[:-1]).digest(), seq
+                    while size & 1:
+                        rising = sha256(b"\1" + pop() + rising).digest()
+                        size >>= 1
+                    push(rising)
                 try:
                     entry = loads(line)
                     at = entry["at"]
@@ -1177,13 +1210,16 @@ class Proof:
                     raise BrokenError((f"{name} entry {seq}", f"is not as an entry must be: {error!r}")) from error
                 seq += 1
                 if seq in stops:
-                    self._check_root(seq, frontier)
+                    if hashing:
+                        self._check_root(seq, fold(frontier))
                     clock.newest_at[seq] = newest
                     mark = ""  # what is stamped together is one stretch
                     self._tell("entries", seq - first, last - first)
         if seq != last:
             raise BrokenError((f"{name} entry {seq}", f"is not there: the range ends at {last}"))
-        if fold(frontier).hex() != self.predicate["range"]["root"]:
+        for size, root in sorted(beside().items()) if beside else ():
+            self._check_root(size, root)
+        if self.notes[last][1].root.hex() != self.predicate["range"]["root"]:
             raise BrokenError((name, "has another root than the signed manifest says"))
         self._say_what_was_walked()
 
@@ -1202,8 +1238,7 @@ class Proof:
                 f"(at most {abs(self.skew_s):.0f} s)"
             )
 
-    def _check_root(self, size: int, frontier: Sequence[bytes]) -> None:
-        root = fold(frontier)
+    def _check_root(self, size: int, root: bytes) -> None:
         if size in self.notes and self.notes[size][1].root != root:
             name = self.notes[size][0]
             before = max((known for known in self.notes if known < size), default=self.first)
@@ -1257,8 +1292,13 @@ class Proof:
         if entry["alert"] in self.alerts:
             self.deliveries.setdefault(entry["alert"], []).append(entry)
 
+    def _ack(self, entry: Any) -> None:
+        self.acks.setdefault(entry["alert"], []).append(entry["seq"])
+
     def _decision(self, entry: Any) -> None:
-        if self.since <= entry["at"] < self.until and not self.covers(entry["check"], entry["scope"]):
+        self.kept[entry["seq"]] = entry
+        inside = self.since <= entry["at"] < self.until
+        if inside and not (entry["check"] in self.checks and self.touches(entry["scope"])):
             self.left_out["acceptance"] = self.left_out.get("acceptance", 0) + 1
 
     def covers(self, check: str, scope: str) -> bool:
@@ -1273,35 +1313,53 @@ class Proof:
         """Whether a scope holds one that this export is about, or is held by one; the whole ledger ("") does."""
         return not scope or not self.scopes or any(within(scope, one) or within(one, scope) for one in self.scopes)
 
-    def _share(self, word: Any) -> Any:
-        """One object for equal values: most runs say the same."""
-        return self.words.setdefault(word, word)
-
     def _run(self, entry: Any) -> None:
-        slot, started, finished, at = entry["slot"], entry["started"], entry["finished"], entry["at"]
+        slot, started, at = entry["slot"], entry["started"], entry["at"]
         population, states = entry["population"], entry["states"]
         if population is None:
+            counts = None
             if states or entry["observations"] or entry["subjects"] or not entry["reason"] or not entry["failure"]:
                 raise BrokenError((place_of(entry), "has no population, and yet states, or no reason"))
-        elif sum(states.values()) != population or states.keys() != STATE_SET or min(states.values()) < 0:
-            raise BrokenError(
-                (place_of(entry), f"has {population} subjects, but its states count {sum(states.values())}")
-            )
+        else:
+            key = tuple(states.items())
+            counts = self.counts.get(key) or self._count(key, states)
+            if sum(counts) != population:
+                what = f"has {population} subjects, but its states count {sum(states.values())}"
+                raise BrokenError((place_of(entry), what))
         moment = slot or started
-        if not moment <= started <= finished <= at or started[:10] != at[:10]:
+        if not moment <= started <= entry["finished"] <= at or started[:10] != at[:10]:
             self._check_times(entry)
         if not self.since <= moment < self.until:
-            if self.since <= started < self.until:  # it answers a slot outside, late
+            if started < self.until:
                 self.strays[entry["seq"]] = entry["check"], entry["scope"], started
             return
-        if not self.covers(entry["check"], entry["scope"]):
+        pair = entry["check"], entry["scope"]
+        covered = self.covered.get(pair)
+        if not (self.covers(*pair) if covered is None else covered):
             self.left_out["run"] = self.left_out.get("run", 0) + 1
             return
         self._check_evidence(entry)
-        counts = None if population is None else self._share(tuple([states[known] for known in STATES]))
-        run = self.ran[entry["seq"]] = Ran(entry, counts, self._share)
-        if slot is not None:
-            self.answers.setdefault((run.check, run.scope), {}).setdefault(run.slot or "", []).append(entry["seq"])
+        share = self.words.setdefault  # one object for equal values: most runs say the same
+        run = self.ran[entry["seq"]] = Ran()
+        run.check, run.scope = pair = share(pair, pair)
+        run.slot = slot and share(slot, slot)
+        run.started, run.population, run.states = started, population, counts
+        run.reason, run.failure = entry["reason"], entry["failure"]
+        subjects, observations = entry["subjects"], entry["observations"]
+        run.subjects, run.observations = share(subjects, subjects), share(observations, observations)
+        if slot:
+            answers = self.answers.get(pair)
+            if answers is None:
+                answers = self.answers[pair] = {}
+            answers[run.slot] = (*answers.get(slot, ()), entry["seq"])
+
+    def _count(self, key: Any, states: Any) -> tuple[int, ...]:
+        """The counts of a run in the order of STATES; counts that cannot be give a sum that no run has."""
+        counts = tuple([states.get(known, -1) for known in STATES])
+        if states.keys() != STATE_SET or min(counts) < 0:
+            return (-1,)
+        self.counts[key] = counts
+        return counts
 
     def _check_times(self, entry: Any) -> None:
         """Times that are out of order may be so by as much as clocks may differ. Nothing is written a day later."""
@@ -1327,29 +1385,35 @@ class Proof:
                 raise BrokenError((name, f"is missing or another: {place_of(entry)} was judged by it"))
             self.judged.add(source)
         observations = entry["observations"]
+        observed = self.fitting.get((entry["calls"], observations))
+        if observed is None:
+            observed = self._check_observations(entry, observations)
+        if observed is not None and (observed.subjects != entry["subjects"] or observed.states != entry["states"]):
+            name = object_path(observations)
+            raise BrokenError((place_of(entry), f"counts other subjects or states than its observations, {name}"))
+
+    def _check_observations(self, entry: Any, observations: str) -> Observed | None:
+        """The observations of a run, which rest on what its call log holds; None without population."""
         calls = self._calls(entry)
         if entry["population"] is None:
-            return
+            return None
         observed = self.observed.get(observations)
         if observed is None:
             if len(self.observed) > 4096:
                 self.observed.clear()
             observed = self.observed[observations] = self._observed(object_path(observations), observations)
-        if observed.subjects != entry["subjects"] or observed.states != entry["states"]:
-            name = object_path(observations)
-            raise BrokenError((place_of(entry), f"counts other subjects or states than its observations, {name}"))
-        if calls is None or (entry["calls"], observations) in self.fitting:
-            return
+        if calls is None:
+            return observed
         if not observed.every <= calls.ids:
             name = object_path(observations)
             what = f"its observations rest on an answer that its call log does not hold, {name}"
             raise BrokenError((place_of(entry), what))
         if calls.unfinished and (cut := observed.rests_on & calls.unfinished.keys()):
-            operation = calls.unfinished[min(cut)]
-            raise BrokenError(
-                (place_of(entry), f"rests on {operation}, whose last page is missing in {entry['calls']}")
-            )
-        self.fitting.add((entry["calls"], observations))
+            what = f"rests on {calls.unfinished[min(cut)]}, whose last page is missing in {entry['calls']}"
+            raise BrokenError((place_of(entry), what))
+        if not calls.gone:
+            self.fitting[entry["calls"], observations] = observed
+        return observed
 
     def _calls(self, entry: Any) -> Calls | None:
         """The call log of a run; None when it was dropped after its term, as has to be shown later."""
@@ -1691,7 +1755,7 @@ class Proof:
                     start = -(-(start - offset) // every) * every + offset
                     units = range(start, min(whole_seconds(until), end), every)
                     if units not in times:
-                        times[units] = [(self._share(stamp_of(u)), stamp_of(u + grace)) for u in units]
+                        times[units] = [(stamp_of(u), stamp_of(u + grace)) for u in units]
                     dues = times[units]
                     for scope in scopes_of(plan, item):
                         if not self.covers(item["check"], scope):
@@ -1708,7 +1772,7 @@ class Proof:
         self._check_plan_file()
         self._say_what_is_left_out()
 
-    def _outcome(self, due: str, deadline: str, runs: list[int] | None, gaps: Sequence[Any], check: str) -> Slot:
+    def _outcome(self, due: str, deadline: str, runs: Sequence[int] | None, gaps: Sequence[Any], check: str) -> Slot:
         """What became of one slot: a word, its run, and the entry that declares it a gap. The first run decides."""
         if not runs:
             for gap in gaps:
@@ -1760,6 +1824,10 @@ class Proof:
         return found
 
     def _say_what_is_left_out(self) -> None:
+        said = self.predicate["left_out"]
+        if (said["slots"], said["runs"]) != (self.left_out.get("slot", 0), self.left_out.get("run", 0)):
+            what = f"counts other slots and runs that it leaves out than the ledger gives: {self.left_out}"
+            raise BrokenError(("manifest.dsse.json", what))
         if self.left_out:
             slots = self.left_out.get("slot", 0)
             rest = [f"{count:,} {kind}s" for kind, count in sorted(self.left_out.items()) if kind != "slot"]
@@ -1867,17 +1935,21 @@ class Proof:
         return int(longest), since
 
     def compare_runs(self) -> None:
-        """items.csv, populations.csv and exceptions.csv against the observations of each run of the window."""
+        """items.csv, populations.csv, states.csv, exceptions.csv and sampling.json against the observations."""
         rows = self._rows("items", ITEM_COLUMNS)
-        deviations = Deviations(self.ran, self.strays, self.since, self.until)
+        stretches = Stretches(self.ran, {**self.strays, **self._older_runs()}, self.since, self.until)
         held = Held(self.files, self.fast)
+        deciding = {run for _, run, _ in self.slots.values() if run is not None}
+        self.populations: dict[str, Population] = {id: Population() for id in self._bound()}
+        controls = self._controls_of()
         number, items = 1, 0
         for done, (seq, run) in enumerate(self.ran.items()):
             self._tell("runs", done, len(self.ran))
             if run.states is None:
+                stretches.blind(seq, run)
                 continue
             said = held.of(run)
-            deviations.take(seq, run, said)
+            stretches.take(seq, run, said)
             head = [run.slot or "", str(seq), run.check, run.scope]
             for wanted in said.rows:
                 number, row = next(rows, (number + 1, []))
@@ -1885,15 +1957,41 @@ class Proof:
                     what = f"says something else than run {seq}: {run.check} over {run.scope}, {wanted[0]}"
                     raise BrokenError((f"tables/items.csv row {number}", what))
             items += len(said.rows)
+            if seq in deciding:
+                for id in controls.get(run.check, ()):
+                    self.populations[id].add(f"{run.check}|{run.scope}|{run.slot}|", said.names)
         if next(rows, None) is not None:
             raise BrokenError((f"tables/items.csv row {number + 1}", "is of no run of the window"))
-        self._compare_populations()
-        self._compare_exceptions(deviations)
+        self._compare_populations(deciding)
+        self._compare_states(stretches)
+        self._compare_exceptions(Deviations(stretches))
+        self._compare_sampling()
         self.proved.append(
-            f"items.csv ({items:,} rows), populations.csv and exceptions.csv say what the observations of the runs say"
+            f"items.csv ({items:,} rows), populations.csv, states.csv, exceptions.csv and sampling.json say what the "
+            "observations of the runs say"
         )
 
-    def _compare_populations(self) -> None:
+    def _bound(self) -> dict[str, list[str]]:
+        """The checks of each control of the package."""
+        return {card["id"]: card["checks"] for card in self.files.json("controls.json")["controls"]}
+
+    def _controls_of(self) -> dict[str, list[str]]:
+        """The controls of each check."""
+        found: dict[str, list[str]] = {}
+        for id, checks in self._bound().items():
+            for check in checks:
+                found.setdefault(check, []).append(id)
+        return found
+
+    def _older_runs(self) -> dict[int, tuple[str, str, str]]:
+        """Runs from before the range that are proved one by one."""
+        return {
+            seq: (entry["check"], entry["scope"], entry["started"])
+            for seq, entry in self.kept.items()
+            if entry["kind"] == "run"
+        }
+
+    def _compare_populations(self, deciding: set[int]) -> None:
         name = "tables/populations.csv"
         counts = [known.replace("-", "_") for known in STATES]
         seen: set[int] = set()
@@ -1908,28 +2006,42 @@ class Proof:
                 wanted[3:] = [str(run.population), "complete", run.subjects]
             # Of a further run of a slot, which decides nothing, the table says no more than that.
             rest = [run.started, neutral(run.reason), *(map(str, run.states) if run.states else [""] * len(STATES))]
-            if row[1:7] != wanted or (row[7:] != rest and any(row[7:])):
+            further = run.slot is not None and int(row[0]) not in deciding and not any(row[7:])
+            if row[1:7] != wanted or (row[7:] != rest and not further):
                 raise BrokenError((f"{name} row {number}", f"says something else than run {row[0]}"))
-        for seq in self.ran.keys() - seen:
+        for seq in deciding - seen:
             raise BrokenError((name, f"leaves out run {seq}"))
+
+    def _compare_states(self, stretches: Stretches) -> None:
+        name = "tables/states.csv"
+        columns = ("check", "scope", "subject", "state", "reason", "since_utc", "until_utc", "from_run", "to_run")
+        for number, row in self._rows("states", columns):
+            wrong = stretches.wrong_with(row)
+            if wrong:
+                raise BrokenError((f"{name} row {number}", f"{wrong}: {row[0]} over {row[1]}, {row[2]}"))
+        for found in stretches.left():
+            raise BrokenError((name, f"leaves out how it stood: {found}"))
+        if stretches.older:
+            self.unproved.append(
+                "since when subjects stood as they did when the window began: the answers of older runs are not here"
+            )
 
     def _compare_exceptions(self, deviations: Deviations) -> None:
         name = "tables/exceptions.csv"
-        controls: dict[str, list[str]] = {}
-        for card in self.files.json("controls.json")["controls"]:
-            for check in card["checks"]:
-                controls.setdefault(check, []).append(card["id"])
+        controls = self._controls_of()
         columns = ("check", "scope", "subject", "since_utc", "until_utc", "first_bad", "mended_by", "reason")
-        for number, row in self._rows(
-            "exceptions", (*columns, "began_before_window", "duration_s", "still_open", "controls")
-        ):
+        more = ("began_before_window", "duration_s", "still_open", "controls", "alerts")
+        for number, row in self._rows("exceptions", (*columns, *more)):
+            where = f"{name} row {number}"
+            wrong = deviations.wrong_with(row[:9])
             end = seconds(row[4] or self.until)
             rest = [str(int(end - seconds(row[3]))), "no" if row[4] else "yes", neutral(" ".join(controls[row[0]]))]
-            wrong = deviations.wrong_with(row[:9])
-            if not wrong and row[9:] != rest:
+            if not wrong and row[9:12] != rest:
                 wrong = "has another duration, end or controls than the rest of it says"
+            if not wrong and row[8] == "no" and row[12] != self._alerts_of(row):
+                wrong = f"names other alerts than the ledger: {self._alerts_of(row) or 'none'}"
             if wrong:
-                raise BrokenError((f"{name} row {number}", f"{wrong}: {row[0]} over {row[1]}, {row[2]}"))
+                raise BrokenError((where, f"{wrong}: {row[0]} over {row[1]}, {row[2]}"))
         for found in deviations.left():
             raise BrokenError((name, f"leaves out a deviation: {found}"))
         if deviations.older:
@@ -1937,40 +2049,69 @@ class Proof:
                 f"when {deviations.older:,} exceptions began: before the window, of which the answers are not here"
             )
 
+    def _alerts_of(self, row: Sequence[str]) -> str:
+        """The alerts that were raised for a deviation that began in the window, while it lasted."""
+        place, begun = (row[0], row[1], neutral_off(row[2])), row[3]
+        found = self.raised.get(place)
+        if found is None:
+            for seq, entry in self.alerts.items():
+                if entry["event"] == "trigger" and entry["cause"] == "failed":
+                    key = entry["check"], entry["scope"], entry["subject"]
+                    self.raised.setdefault(key, []).append((seq, entry["at"]))
+            found = self.raised.setdefault(place, [])
+        return " ".join(str(seq) for seq, at in found if begun <= at < (row[4] or self.until))
+
+    def _compare_sampling(self) -> None:
+        """The populations that samples are drawn from."""
+        name = "sampling.json"
+        bound = {id: checks for id, checks in self._bound().items() if checks}
+        said = {card["control"]: card for card in self.files.json(name)["controls"]}
+        if said.keys() != bound.keys():
+            raise BrokenError((name, "names other controls than controls.json"))
+        slots = sorted((account, due, check, scope) for account, check, scope, due in self.slots)
+        for id, checks in bound.items():
+            dues = Population()
+            dues.add("", [f"{check}|{scope}|{due}" for _, due, check, scope in slots if check in checks])
+            found = {"items": self.populations[id].said(), "slots": dues.said()}
+            if {part: said[id][part] for part in found} != found:
+                raise BrokenError((name, f"says something else of the populations of {id} than the ledger: {found}"))
+
     def compare_others(self) -> None:
-        """alerts.csv and changes.csv; and that nothing in any other table would be run by a spreadsheet."""
+        """The tables of alerts, changes, decisions and anchors; and that no spreadsheet would run any other."""
         self._compare_alerts()
         self._compare_changes()
-        compared = {"results", "coverage", "items", "populations", "exceptions", "alerts", "changes"}
-        others = [n[7:-4] for n in self.files.below("tables/") if n.endswith(".csv") and n[7:-4] not in compared]
-        for table in others:
-            for _ in self._rows(table, ()):
-                pass
-        told = [f"{table}.csv" for table in others] + [n[7:] for n in self.files.below("tables/") if n.endswith("x")]
+        self._compare_decisions()
+        self._compare_anchors()
+        compared = (*COMPARED, "changes")
+        tables = [name[7:] for name in self.files.below("tables/")]
+        others = [name for name in tables if name.rpartition(".")[0] not in compared]
+        for name in others:
+            if name.endswith(".csv"):
+                for _ in self._rows(name[:-4], ()):
+                    pass
         self.unproved.append(
-            f"what is there for reading ({', '.join(told)}, the report, the README) against the ledger, word for word: "
-            "where it matters, look it up in the tables named above, or in the entry"
+            f"what is there for reading ({', '.join(others)}, pages, report, README; of changes.csv the words) against "
+            "the ledger, word for word: where it matters, look it up in the tables that are proved, or in the entry"
         )
 
     def _compare_alerts(self) -> None:
         name = "tables/alerts.csv"
         wanted = {str(seq): entry for seq, entry in self.alerts.items() if entry["at"] >= self.since}
         words = ("event", "cause", "check", "scope", "subject", "control", "owner", "reason", "key")
-        for number, row in self._rows("alerts", ("entry", "at_utc", *words, "delivered", "deliveries")):
+        columns = ("entry", "at_utc", *words, "delivered", "deliveries", "acknowledgements")
+        for number, row in self._rows("alerts", columns):
             entry = wanted.pop(row[0], None)
             if entry is None:
-                raise BrokenError(
-                    (f"{name} row {number}", f"entry {row[0]} is no alert of the window, or is there twice")
-                )
+                what = f"entry {row[0]} is no alert of the window, or is there twice"
+                raise BrokenError((f"{name} row {number}", what))
             sent = self.deliveries.get(entry["seq"], [])
             took = any(one["outcome"] == "delivered" for one in sent)
             told = "; ".join(f"{one['channel']} {one['outcome']} {one['at']}" for one in sent)
             said = [entry["at"], *(neutral(entry[word]) for word in words), "yes" if took else "no", neutral(told)]
-            if row[1:] != said:
+            if row[1:] != [*said, " ".join(map(str, self.acks.get(entry["seq"], ())))]:
                 raise BrokenError((f"{name} row {number}", f"says something else than entry {row[0]}"))
         for seq in wanted:
             raise BrokenError((name, f"leaves out alert {seq}"))
-        self.proved.append("alerts.csv says what alerts and deliveries in the ledger say")
 
     def _compare_changes(self) -> None:
         name = "tables/changes.csv"
@@ -1978,16 +2119,49 @@ class Proof:
         at.update((plan["seq"], ("plan", plan["at"])) for known in self.plans.values() for plan in known)
         seen: set[int] = set()
         for number, (entry, kind, moment) in self._rows("changes", ("entry", "kind", "at_utc")):
-            seq = int(entry)
-            seen.add(seq)
-            known = at.get(seq)
-            if known is None and kind == "principal":
-                continue  # an identity that first asks in a run
-            if known != (kind, moment):
-                raise BrokenError((f"{name} row {number}", f"entry {seq} is no {kind} of {moment}"))
+            seen.add(int(entry))
+            if kind != "principal" and at.get(int(entry)) != (
+                kind,
+                moment,
+            ):  # that is: an identity that a run first has
+                raise BrokenError((f"{name} row {number}", f"entry {entry} is no {kind} of {moment}"))
         for seq, (kind, moment) in at.items():
             if kind == "key" and self.since <= moment < self.until and seq not in seen:
                 raise BrokenError((name, f"leaves out the change of the key at entry {seq}"))
+
+    def _compare_decisions(self) -> None:
+        name = "tables/decisions.csv"
+        made = {seq: e for seq, e in sorted(self.kept.items()) if e["kind"] == "acceptance" and e["at"] < self.until}
+        wanted: dict[str, list[str]] = {}
+        for seq, entry in made.items():
+            ends = [(e["at"], str(n)) for n, e in made.items() if e["revokes"] == seq and e["at"] < entry["expires"]]
+            ended, by = min(ends, default=(entry["expires"], ""))
+            if (
+                not (entry["check"] in self.checks and self.touches(entry["scope"]))
+                or max(ended, entry["at"]) < self.since
+            ):
+                continue
+            expires = entry["expires"] if entry["revokes"] is None else entry["at"]
+            ended = ended if entry["revokes"] is None else entry["at"]
+            revokes = "" if entry["revokes"] is None else str(entry["revokes"])
+            words = [neutral(entry[word]) for word in DECISION_WORDS]
+            wanted[str(seq)] = [entry["at"], *words, expires, ended, revokes, by]
+        columns = ("entry", "at_utc", *DECISION_WORDS, "expires_utc", "ended_utc", "revokes", "revoked_by")
+        for number, row in self._rows("decisions", columns):
+            if wanted.pop(row[0], None) != row[1:]:
+                raise BrokenError((f"{name} row {number}", f"says something else than entry {row[0]}"))
+        for gone in wanted:
+            raise BrokenError((name, f"leaves out the decision of entry {gone}"))
+
+    def _compare_anchors(self) -> None:
+        name = "tables/anchors.csv"
+        wanted = dict(self.clock.tried)
+        columns = ("entry", "at_utc", "anchor", "outcome", "size", "time_utc", "where", "failure", "reason")
+        for number, row in self._rows("anchors", columns):
+            if wanted.pop(int(row[0]), None) != row[1:]:
+                raise BrokenError((f"{name} row {number}", f"says something else than entry {row[0]}"))
+        for seq in wanted:
+            raise BrokenError((name, f"leaves out entry {seq}"))
 
     # 11
 
@@ -2130,13 +2304,13 @@ class Proof:
             if run.states is None:
                 continue
             said = held.of(run)
-            for subject, state in said.states:
+            for subject, (state, reason) in said.stands.items():
                 id = f"{run.check}|{run.scope}|{run.slot}|{subject}"
                 whole.update(f"{id}\n".encode())
                 count += 1
                 rank = -int.from_bytes(hashlib.sha256(f"{seed}{id}".encode()).digest(), "big")
                 if len(first) < n or rank > first[0][0]:
-                    heapq.heappush(first, (rank, id, state, said.reasons[subject], seq))
+                    heapq.heappush(first, (rank, id, state, reason, seq))
                 if len(first) > n:
                     heapq.heappop(first)
         chosen = sorted(first, reverse=True)
@@ -2229,6 +2403,18 @@ def scopes_of(plan: dict[str, Any], item: dict[str, Any]) -> list[str]:
     return [f"{plan['account']}/{part}" for part in plan["parts"]]
 
 
+COMPARED = (
+    "results",
+    "coverage",
+    "items",
+    "populations",
+    "states",
+    "exceptions",
+    "alerts",
+    "decisions",
+    "anchors",
+)
+DECISION_WORDS = ("control", "check", "scope", "subject", "approver", "reason", "ticket")
 ITEM_COLUMNS = ("slot_utc", "run", "check", "scope", "subject", "state", "reason", "facts", "evidence")
 LISTING_PAGES_MAX = 4  # a subject that rests on the listing alone names its pages, up to so many
 
@@ -2240,17 +2426,14 @@ class Said:
         ids = found["exchanges"]
         listing = found["listing"] if len(found["listing"]) <= LISTING_PAGES_MAX else []
         self.rows: list[list[str]] = []
-        self.states: list[tuple[str, str]] = []
-        self.reasons: dict[str, str] = {}
+        self.stands: dict[str, tuple[str, str]] = {}  # state and reason of each subject
         for item in found["subjects"]:
             facts = "" if item["facts"] is None else canonical(item["facts"]).decode()
             evidence = " ".join([ids[place] for place in item["exchanges"] or listing])
             subject, state, reason = item["subject"], item["state"], item["reason"]
             self.rows.append([neutral(subject), state, neutral(reason), facts, evidence])
-            self.states.append((subject, state))
-            self.reasons[subject] = reason
-        self.bad = {subject: self.reasons[subject] for subject, state in self.states if state == "not-satisfied"}
-        self.unread = frozenset(subject for subject, state in self.states if state == "undetermined")
+            self.stands[subject] = state, reason
+        self.names = list(self.stands)
 
 
 class Held:
@@ -2273,108 +2456,223 @@ class Held:
         return found
 
 
-class Deviation:
-    """A stretch in which a subject was not satisfied, as far as the runs of the window show it."""
+class Population:
+    """How many ids there are, and the SHA-256 over all of them in their order, one a line, each line ended."""
 
-    def __init__(self, begun: int | None, reason: str, *, earlier: bool) -> None:
-        self.begun = begun  # the run that first saw it; None: the window began with a subject that could not be read
+    def __init__(self) -> None:
+        self.count, self.hash = 0, hashlib.sha256()
+
+    def add(self, head: str, names: Sequence[str]) -> None:
+        self.count += len(names)
+        self.hash.update("".join([f"{head}{name}\n" for name in names]).encode())
+
+    def said(self) -> dict[str, Any]:
+        return {"count": self.count, "digest": self.hash.hexdigest()}
+
+
+class Stretch:
+    """One subject in one state for one reason, as the runs of the window show it; or a whole scope ("") unread."""
+
+    __slots__ = ("begun", "earlier", "ended", "failure", "reason", "settled", "state")
+
+    def __init__(self, state: str, reason: str, begun: int, *, earlier: bool, failure: str = "") -> None:
+        self.state, self.reason, self.failure = state, reason, failure
+        self.begun = begun  # the run that first saw it so
+        self.earlier = earlier  # that is the first run of the window: it may be older
+        self.ended: int | None = None  # the run that first saw it otherwise
+        self.settled = False
+
+
+Place = tuple[str, str, str]  # check, scope, subject
+
+
+class Stretches:
+    """How every subject stood, found anew from the observations, to hold states.csv against. Runs come in their order.
+
+    What was before the window cannot be seen here: where a stretch may be older, the table may name an older run, if
+    that is a run of the same check and scope: one in the range before the window, or one that is proved by itself.
+    """
+
+    def __init__(self, ran: dict[int, Ran], older: dict[int, tuple[str, str, str]], since: str, until: str) -> None:
+        self.ran, self.runs_before, self.since, self.until = ran, older, since, until
+        self.last: dict[tuple[str, str], Said] = {}
+        self.first: dict[tuple[str, str], int] = {}  # the first run
+        self.first_read: dict[tuple[str, str], int] = {}  # the first run with a population
+        self.older = False
+        self.open: dict[tuple[str, str], dict[str, Stretch]] = {}
+        self.found: dict[Place, list[Stretch]] = {}
+
+    def take(self, seq: int, run: Ran, said: Said) -> None:
+        """A run with a population."""
+        pair = run.check, run.scope
+        self._see(pair, seq, None)
+        before = self.last.get(pair)
+        if before is said:
+            return
+        self.last[pair] = said
+        standing = self.open.setdefault(pair, {})
+        first = self.first_read.setdefault(pair, seq) == seq
+        for subject in [name for name in standing if name not in said.stands]:
+            standing.pop(subject).ended = seq
+        for subject, (state, reason) in said.stands.items():
+            known = standing.get(subject)
+            if known is None or (known.state, known.reason) != (state, reason):
+                if known is not None:
+                    known.ended = seq
+                self._begin(pair, subject, Stretch(state, reason, seq, earlier=first))
+
+    def blind(self, seq: int, run: Ran) -> None:
+        """A run without."""
+        self._see((run.check, run.scope), seq, run)
+
+    def _see(self, pair: tuple[str, str], seq: int, blind: Ran | None) -> None:
+        """Ends and begins the stretches in which nobody could say who is in the scope."""
+        first = self.first.setdefault(pair, seq) == seq
+        standing = self.open.setdefault(pair, {})
+        known = standing.get("")
+        same = (
+            known is not None and blind is not None and (known.failure, known.reason) == (blind.failure, blind.reason)
+        )
+        if known is not None and not same:
+            standing.pop("").ended = seq
+        if blind is not None and not same:
+            self._begin(pair, "", Stretch("undetermined", blind.reason, seq, earlier=first, failure=blind.failure))
+
+    def _begin(self, pair: tuple[str, str], subject: str, stretch: Stretch) -> None:
+        self.open[pair][subject] = stretch
+        self.found.setdefault((*pair, subject), []).append(stretch)
+
+    def when(self, seq: int, check: str, scope: str) -> str:
+        """When a run began. Raises ValueError for one that is not of this check and scope."""
+        if seq in self.ran:
+            run = self.ran[seq]
+            found = run.check, run.scope, run.started
+        else:
+            found = self.runs_before.get(seq, ("", "", ""))
+        if found[:2] != (check, scope):
+            raise ValueError(f"run {seq} is none of {check} over {scope} that is in this package")
+        return found[2]
+
+    def ends(self, ended: int | None) -> int | None:
+        """The run that ended a stretch, None when it ended after the window."""
+        return None if ended is None or self.ran[ended].started >= self.until else ended
+
+    def over_before(self, place: Place, begun: int, ended: int | None, states: Sequence[str]) -> bool:
+        """Whether something in one of ``states`` may have been over before, or by, the first run that could show it."""
+        runs = self.first_read if place[2] else self.first
+        if begun in self.ran or ended is None or ended > runs.get(place[:2], ended):
+            return False
+        return not any(s.begun == ended and s.state in states for s in self.found.get(place, ()))
+
+    def wrong_with(self, row: Sequence[str]) -> str:
+        """What is wrong with a row of states.csv; "" when it is one of the stretches, which is then settled."""
+        check, scope, subject, state, reason, since, until, from_run, to_run = row
+        begun, ended = int(from_run), int(to_run) if to_run else None
+        if begun in self.ran or begun in self.runs_before:
+            if self.when(begun, check, scope) != since:
+                return f"did not begin then, by run {begun}"
+        elif since >= self.since:
+            return f"began in the window, by run {begun}, which is not there"
+        if (until == "") != (ended is None) or (ended is not None and self.when(ended, check, scope) != until):
+            return "did not end then"
+        place = check, scope, neutral_off(subject)
+        for stretch in self.found.get(place, ()):
+            same = stretch.begun == begun or (stretch.earlier and begun not in self.ran)
+            if stretch.settled or not same or self.ends(stretch.ended) != ended:
+                continue
+            if stretch.state != state or neutral(stretch.reason) != reason:
+                return f"has another state or reason than run {stretch.begun} saw"
+            stretch.settled = True
+            self.older = self.older or begun not in self.ran
+            return ""
+        others = [s for s in self.found.get(place, ()) if s.begun == ended and neutral(s.reason) == reason]
+        if self.over_before(place, begun, ended, [state] if others else ()):
+            self.older = True
+            return ""
+        return "is no stretch that the runs of the window show"
+
+    def left(self) -> Iterator[str]:
+        """The stretches of the window that no row of states.csv has settled."""
+        for (check, scope, subject), known in self.found.items():
+            for stretch in known:
+                if not stretch.settled and self.ran[stretch.begun].started < self.until:
+                    yield f"{check} over {scope}, {subject or 'the whole scope'}, {stretch.state}, run {stretch.begun}"
+
+
+class Deviation:
+    """A time in which a subject was not satisfied, as far as the runs of the window show it."""
+
+    def __init__(self, begun: int | None, reason: str, ended: int | None, *, earlier: bool) -> None:
+        self.begun = begun  # the run that first saw it; None: it could not be read from the window's begin on
         self.reason = reason
+        self.ended = ended  # the run that saw it mended
         self.earlier = earlier  # it may be older than the window
-        self.mended: int | None = None
 
 
 class Deviations:
-    """Deviations found anew from the observations, to hold exceptions.csv against. Runs come in their order.
+    """Deviations found anew, to hold exceptions.csv against. Time in which a subject cannot be read ends none."""
 
-    Time in which a subject cannot be read does not end a deviation. What began before the window cannot be seen here:
-    then the table may name a run that is not of the window.
-    """
-
-    def __init__(self, ran: dict[int, Ran], strays: dict[int, tuple[str, str, str]], since: str, until: str) -> None:
-        self.ran, self.strays, self.since, self.until = ran, strays, since, until
-        self.last: dict[tuple[str, str], Said] = {}
-        self.firsts: dict[tuple[str, str], tuple[int, frozenset[str]]] = {}
-        self.open: dict[tuple[str, str], dict[str, Deviation]] = {}
-        self.found: dict[tuple[str, str, str], list[Deviation]] = {}
+    def __init__(self, stretches: Stretches) -> None:
+        self.stretches = stretches
+        self.ran, self.since, self.until = stretches.ran, stretches.since, stretches.until
+        self.found: dict[Place, list[Deviation]] = {}
         self.older = 0
+        for place, known in stretches.found.items():
+            if place[2]:
+                found = list(self._of(known))
+                if found:
+                    self.found[place] = found
 
-    def take(self, seq: int, run: Ran, said: Said) -> None:
-        pair = run.check, run.scope
-        if self.last.get(pair) is said:
-            return
-        first = pair not in self.last
-        self.last[pair] = said
-        standing = self.open.setdefault(pair, {})
-        for subject in [s for s in standing if s not in said.bad and s not in said.unread]:
-            standing.pop(subject).mended = seq
-        if first:
-            self.firsts[pair] = seq, frozenset((*said.bad, *said.unread))
-            for subject in said.unread:
-                self._begin(pair, subject, Deviation(None, "", earlier=True))
-        for subject, reason in said.bad.items():
-            known = standing.get(subject)
-            if known is None:
-                self._begin(pair, subject, Deviation(seq, reason, earlier=first))
-            elif known.begun is None:
-                known.begun, known.reason = seq, reason
-
-    def _begin(self, pair: tuple[str, str], subject: str, deviation: Deviation) -> None:
-        self.open[pair][subject] = deviation
-        self.found.setdefault((*pair, subject), []).append(deviation)
+    def _of(self, known: Sequence[Stretch]) -> Iterator[Deviation]:
+        """The deviations of one subject out of its stretches, in their order."""
+        open_: Deviation | None = None
+        end: int | None = None
+        for stretch in known:
+            bad, unread = stretch.state == "not-satisfied", stretch.state == "undetermined"
+            if open_ is not None and (stretch.begun != end or not (bad or unread)):
+                open_.ended = end
+                yield open_
+                open_ = None
+            if open_ is None and (bad or (unread and stretch.earlier)):
+                begun = stretch.begun if bad else None
+                open_ = Deviation(begun, stretch.reason, None, earlier=stretch.earlier)
+            elif open_ is not None and bad and open_.begun is None:
+                open_.begun, open_.reason = stretch.begun, stretch.reason
+            end = stretch.ended
+        if open_ is not None:
+            open_.ended = end
+            yield open_
 
     def wrong_with(self, row: Sequence[str]) -> str:
         """What is wrong with a row of exceptions.csv; "" when it is one of the deviations, which is then settled."""
         check, scope, subject, since, until, first_bad, mended_by, reason, began = row
-        begun, mended = int(first_bad), int(mended_by) if mended_by else None
+        begun, mended, when = int(first_bad), int(mended_by) if mended_by else None, self.stretches.when
         if (until == "") != (mended is None) or not self.since <= since < (until or self.until) <= self.until:
             return "has no possible times"
-        started = self._started(begun, check, scope)
-        if since != max(started or self.since, self.since) or began != (
-            "no" if (started or "") >= self.since else "yes"
-        ):
+        started = when(begun, check, scope)
+        if since != max(started, self.since) or began != ("yes" if started < self.since else "no"):
             return f"did not begin then, by run {begun}"
-        if mended is not None and self._started(mended, check, scope) != until:
+        if mended is not None and when(mended, check, scope) != until:
             return f"was not mended then, by run {mended}"
-        known = self.found.get((check, scope, neutral_off(subject)), [])
+        subject = neutral_off(subject)
+        known = self.found.get((check, scope, subject), [])
         for place, deviation in enumerate(known):
-            if begun in self.ran and deviation.begun != begun:
+            same = deviation.begun == begun or (deviation.earlier and begun not in self.ran)
+            if not same or self.stretches.ends(deviation.ended) != mended:
                 continue
-            if begun not in self.ran and not deviation.earlier:
-                continue
-            if mended in self.ran or mended is None:
-                seen = deviation.mended
-                if seen is not None and self.ran[seen].started >= self.until:
-                    seen = None
-                if seen != mended:
-                    continue
             if begun in self.ran and reason != neutral(deviation.reason):
                 return f"has another reason than run {begun}"
             del known[place]
             self.older += begun not in self.ran
             return ""
-        seq, bad = self.firsts.get((check, scope), (0, frozenset()))
-        over = mended is not None and (mended not in self.ran or (mended == seq and neutral_off(subject) not in bad))
-        if begun not in self.ran and over:
+        if self.stretches.over_before((check, scope, subject), begun, mended, ("not-satisfied", "undetermined")):
             self.older += 1
             return ""
         return "is no deviation that the runs of the window show"
 
-    def _started(self, seq: int, check: str, scope: str) -> str | None:
-        """When a run began; None for one that is not of the window. Raises ValueError for one of something else."""
-        if seq in self.ran:
-            run = self.ran[seq]
-            found = run.check, run.scope, run.started
-        elif seq in self.strays:
-            found = self.strays[seq]
-        else:
-            return None
-        if found[:2] != (check, scope):
-            raise ValueError(f"run {seq} is not of {check} over {scope}")
-        return found[2]
-
     def left(self) -> Iterator[str]:
         """The deviations that no row of the table has settled."""
-        for (check, scope, subject), known in sorted(self.found.items()):
+        for (check, scope, subject), known in self.found.items():
             for deviation in known:
                 if deviation.begun is not None and self.ran[deviation.begun].started < self.until:
                     yield f"{check} over {scope}, {subject}, from run {deviation.begun} on"
@@ -2483,6 +2781,8 @@ def prove(
         proof.run(run_packaged_checks)
         drawn = proof.sample(*sample) if sample else None
     except BrokenError as error:
+        if fast is not Plain:  # what does not hold is found and named by this program alone
+            return prove(path, trust, run_packaged_checks, progress, Plain, sample)
         broken = list(error.found)
     except OSError as error:
         broken = [(str(error.filename or path), f"cannot be read: {error.strerror}")]
