@@ -5,19 +5,25 @@ For AWS, whose simulator enforces nothing, the same is shown with an emulator th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import checks
-from collector import registry
+from collector import cli, registry
+from collector.clouds import azure_answers, gcp_answers
 from collector.clouds.directory import Directory, Limits
+from collector.clouds.gcp_answers import AUTH
 from collector.clouds.transcript import Transcript
 from collector.collect import Task, collect
 from collector.config import AzureTenant, GoogleOrganization
+from collector.controls import starter
 from collector.demo import cloud as simulated
 from collector.demo.cloud import SimulatedCloud
 from collector.errors import CannotObserve
@@ -109,3 +115,52 @@ def test_without_the_collectors_own_permission_nobody_sees_more(
     except CannotObserve:  # the account cannot be opened at all
         return
     assert before <= after
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cloud", "permission", "part", "words"),
+    [
+        ("azure", "Microsoft.Compute/disks/read", "subscription", "may not microsoft.compute/disks/read"),
+        ("azure", "graph:User.Read.All", "", "Authorization_RequestDenied"),
+        ("gcp", "osconfig.vulnerabilityReports.list", "project", "osconfig.vulnerabilityReports.list"),
+        ("gcp", "api:osconfig.googleapis.com", "project", "gcloud services enable osconfig.googleapis.com"),
+        ("gcp", f"workspace:{AUTH}admin.directory.user.readonly", "", "delegate the scopes"),
+    ],
+)
+def test_preflight_names_what_each_missing_permission_blinds_and_what_to_do(
+    cloud: str,
+    permission: str,
+    part: str,
+    words: str,
+    fresh: SimulatedCloud,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in fresh.environment.items():
+        monkeypatch.setenv(name, value)
+    fresh.set_now(datetime.now(UTC))
+    for answers in (azure_answers.Answers, gcp_answers.Answers):
+        monkeypatch.setattr(answers, "quota", lambda *_: None)  # waiting for a quota is tested elsewhere
+    account = (
+        f'[[azure]]\ntenant = "{simulated.TENANT}"\n'
+        if cloud == "azure"
+        else f'[[gcp]]\nparent = "{simulated.ORGANIZATION}"\nworkspace_admin = "{simulated.WORKSPACE_ADMIN}"\n'
+    )
+    file = tmp_path / "collector.toml"
+    file.write_text(f'[collector]\norigin = "test.local/acme"\n{account}')
+    (tmp_path / "controls.toml").write_text(starter((cloud,)))
+    bed = fresh.azure if cloud == "azure" else fresh.gcp
+    bed.revoke(permission=permission)
+    result = CliRunner().invoke(cli.app, ["preflight", "--config", str(file), "--json"])
+    rows = json.loads(result.stdout)
+    declaring = {check.id for check in CHECKS if check.cloud == cloud and permission in check.permissions}
+    named = {row["check"] for row in rows if row["blind"]}
+    assert named == declaring - UNSEEN.get(permission, set())
+    assert named
+    assert result.exit_code == 3
+    for row in rows:
+        if row["blind"]:
+            assert words in row["blind"]
+            assert permission in row["permissions"]
+            assert (row["scope"].count("/") == 2) == bool(part)
