@@ -31,6 +31,8 @@ from collector.operation import Sealed
 def once(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Collect now, seal what was seen, and say how every control is."""
     with daemon.opened(settings_of(config)) as operation:
+        anchoring = daemon.anchoring(operation)
+        anchoring.begin()
         operation.announce()
         sealed: list[Sealed] = []
         for account in operation.accounts:
@@ -39,7 +41,6 @@ def once(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> 
             if found is not None:
                 sealed.append(found)
         operation.checkpoint()
-        anchoring = daemon.anchoring(operation)
         if anchoring.places:
             with progress("anchoring"):
                 anchoring.put_newest()
