@@ -6,6 +6,7 @@ and limits are handed in; nothing is stored here.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, is_dataclass
@@ -25,12 +26,17 @@ POPULATION_MAX = 1_000_000  # of one check over one scope
 
 @dataclass(frozen=True)
 class Task:
-    """One check to run over one scope, with the cloud handle to run it with and the limits in force."""
+    """One check to run over one scope, with the cloud handle to run it with and the limits in force.
+
+    ``seconds``: after so long, subjects that were not looked at yet are undetermined, so that one check over one scope
+    cannot use up the time of all. What the handle asks has deadlines of its own.
+    """
 
     check: AnyCheck
     scope: Scope
     handle: Any
     limits: Any = None
+    seconds: float = float("inf")
 
 
 class _Crash(Exception):
@@ -52,6 +58,7 @@ def collect(tasks: Sequence[Task], clock: Callable[[], datetime]) -> list[CheckR
 def run(task: Task, clock: Callable[[], datetime], subjects: ThreadPoolExecutor) -> CheckRun:
     """One check over one scope."""
     started = clock()
+    deadline = time.monotonic() + task.seconds
 
     def nobody(reason: str, failure: str, listing: Sequence[str]) -> CheckRun:
         return CheckRun(
@@ -74,7 +81,7 @@ def run(task: Task, clock: Callable[[], datetime], subjects: ThreadPoolExecutor)
         except Exception as error:
             return nobody(f"the check crashed: {_crash(error)}", "crashed", listing)
     try:
-        found = _observed(task, named, subjects)
+        found = _observed(task, named, subjects, deadline)
         return CheckRun(
             check=task.check.id,
             scope=task.scope,
@@ -106,7 +113,7 @@ def _population(task: Task) -> Mapping[str, Any]:
     return named
 
 
-def _observed(task: Task, named: Mapping[str, Any], subjects: ThreadPoolExecutor) -> list[Observation]:
+def _observed(task: Task, named: Mapping[str, Any], subjects: ThreadPoolExecutor, deadline: float) -> list[Observation]:
     """Every subject, in this thread until one of them has to wait for the cloud; from there on many wait at once.
 
     Most checks ask nothing for a single subject, and to hand one to another thread costs more than to look at it.
@@ -115,19 +122,21 @@ def _observed(task: Task, named: Mapping[str, Any], subjects: ThreadPoolExecutor
     rest = iter(named.items())
     for name, subject in rest:
         with reading() as read:
-            found.append(_observe(task, name, subject, read))
+            found.append(_observe(task, name, subject, read, deadline))
         if read.waited:
             break
 
     def observe(item: tuple[str, Any]) -> Observation:
         with reading() as read:
-            return _observe(task, *item, read)
+            return _observe(task, *item, read, deadline)
 
     return [*found, *subjects.map(observe, rest)]
 
 
-def _observe(task: Task, name: str, subject: Any, read: Sequence[str]) -> Observation:
+def _observe(task: Task, name: str, subject: Any, read: Sequence[str], deadline: float) -> Observation:
     """One subject; ``read`` is what the reading of this context collects."""
+    if time.monotonic() > deadline:
+        return _undetermined(name, f"the check was at work for more than {task.seconds:.0f} s", read)
     try:
         facts = task.check.observe(task.handle, subject)
     except CannotObserve as error:

@@ -265,6 +265,10 @@ class Schedule(Table):
     run_seconds_max: Annotated[Whole, Field(ge=1, le=86_400)] = Field(
         default=1800, description="Seconds after which a run stops asking; what it did not read is undetermined."
     )
+    check_seconds_max: Annotated[Whole, Field(ge=1, le=86_400)] = Field(
+        default=900,
+        description="Seconds after which one check over one scope looks at no further subject; the rest is undetermined.",
+    )
     heartbeat: Duration = Field(
         default=Seconds(3600), description="How often the collector writes down that it is alive."
     )

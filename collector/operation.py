@@ -309,7 +309,9 @@ class Operation:
 
     def _task(self, id: str, scope: Scope, handle: Any) -> Task:
         check = self.registry[id].check
-        return Task(check, scope, handle.within(scope.part) if scope.part else handle, self.controls.limits_of(id))
+        within = handle.within(scope.part) if scope.part else handle
+        seconds = self.settings.schedule.check_seconds_max
+        return Task(check, scope, within, self.controls.limits_of(id), seconds)
 
     def _seal(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -165,3 +166,20 @@ def test_checks_run_beside_each_other() -> None:
         return ["a"]
 
     assert [found.population for found in run(*[check(population=meet) for _ in range(3)])] == [1, 1, 1]
+
+
+def test_a_check_that_takes_too_long_looks_at_no_further_subject_and_holds_up_no_other() -> None:
+    def slowly(_: None, subject: str) -> Any:
+        time.sleep(0.2)
+        return Facts(True)
+
+    slow = check(population=lambda _: [f"s{n:02}" for n in range(12)], observe=slowly)
+    begun = time.monotonic()
+    late, whole = collect([Task(slow, SCOPE, None, None, 0.5), Task(check(), SCOPE, None)], lambda: NOW)
+    assert time.monotonic() - begun < 2
+    states = [o.verdict.state for o in late.observations]
+    assert 1 <= states.count(State.SATISFIED) <= 4
+    assert late.population == 12
+    assert states.count(State.UNDETERMINED) == 12 - states.count(State.SATISFIED)
+    assert "at work for more than" in late.observations[-1].verdict.reason
+    assert whole.counts()[State.UNDETERMINED] == 0

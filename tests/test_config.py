@@ -244,7 +244,7 @@ def test_an_unknown_override_is_refused_and_a_wrong_one_is_named(write):
 
 
 def test_every_override_that_is_documented_does_override(write):
-    values = {"GRACE": "7m", "HEARTBEAT": "7m", "CHECKPOINT": "7m", "RUN_SECONDS_MAX": "7", "LISTEN": "h:7"}
+    values = {"GRACE": "7m", "HEARTBEAT": "7m", "CHECKPOINT": "7m", "RUN_SECONDS_MAX": "7", "CHECK_SECONDS_MAX": "7", "LISTEN": "h:7"}
     values |= {"SIGNER": "awskms:///alias/log", "PAYLOADS": "7m", "FORMAT": "json", "LEVEL": "error", "ORIGIN": "seven.example/t", "DATABASE": "sqlite:////seven.db"}
     values |= dict.fromkeys(("DATA", "KEY", "CONTROLS"), "/seven")
     before = load(write(MINIMAL), {})
