@@ -119,7 +119,10 @@ scopes = ["aws/123456789012"]
     [
         ("[shedule]\n", "the file has no key 'shedule'; did you mean 'schedule'?"),
         ('[schedule]\ngrase = "1m"\n', "[schedule] has no key 'grase'; did you mean 'grace'?"),
-        ("[schedule]\nzzz = 1\n", "has no key 'zzz'; it may be checkpoint, grace, heartbeat, run_seconds_max"),
+        (
+            "[schedule]\nzzz = 1\n",
+            "has no key 'zzz'; it may be check_seconds_max, checkpoint, grace, heartbeat, run_seconds_max",
+        ),
         ('[[aws]]\naccount = "123456789012"\n[[aws]]\nacount = "1"\n', "[[aws]] number 2 has no key 'acount'"),
         ("[schedule]\ngrace = 15\n", "[schedule] grace: must be a duration"),
         ('[schedule]\ngrace = "1h30m"\n', "[schedule] grace: must be a duration"),
@@ -244,8 +247,22 @@ def test_an_unknown_override_is_refused_and_a_wrong_one_is_named(write):
 
 
 def test_every_override_that_is_documented_does_override(write):
-    values = {"GRACE": "7m", "HEARTBEAT": "7m", "CHECKPOINT": "7m", "RUN_SECONDS_MAX": "7", "CHECK_SECONDS_MAX": "7", "LISTEN": "h:7"}
-    values |= {"SIGNER": "awskms:///alias/log", "PAYLOADS": "7m", "FORMAT": "json", "LEVEL": "error", "ORIGIN": "seven.example/t", "DATABASE": "sqlite:////seven.db"}
+    values = {
+        "GRACE": "7m",
+        "HEARTBEAT": "7m",
+        "CHECKPOINT": "7m",
+        "RUN_SECONDS_MAX": "7",
+        "CHECK_SECONDS_MAX": "7",
+        "LISTEN": "h:7",
+    }
+    values |= {
+        "SIGNER": "awskms:///alias/log",
+        "PAYLOADS": "7m",
+        "FORMAT": "json",
+        "LEVEL": "error",
+        "ORIGIN": "seven.example/t",
+        "DATABASE": "sqlite:////seven.db",
+    }
     values |= dict.fromkeys(("DATA", "KEY", "CONTROLS"), "/seven")
     before = load(write(MINIMAL), {})
     for name, (section, key, _) in config.overridable().items():
