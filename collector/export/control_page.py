@@ -108,7 +108,8 @@ class Pages:
         if run.population is None:
             found: object = f"nobody could list the population: {run.reason}"
         else:
-            states = ", ".join(f"{number(count)} {_state_words(state)}" for state, count in run.states.items() if count)
+            counts = ((state, run.states.get(state.value, 0)) for state in State)
+            states = ", ".join(f"{number(count)} {_state_words(state.value)}" for state, count in counts if count)
             found = f"{counted(run.population, 'subject')}, listing complete" + (f": {states}" if states else "")
         return self._shot(f"{run.scope}", look, [("Found", found)])
 

@@ -73,8 +73,8 @@ def decisions(entries: Iterable[Entry]) -> list[Decision]:
 
 
 def in_window(decision: Decision, since: datetime, until: datetime) -> bool:
-    """Whether a decision was made or in force in a window."""
-    return decision.at < until and (decision.ended > since or decision.at >= since)
+    """Whether a decision was made in a window, or stood when it began."""
+    return decision.at < until and max(decision.ended, decision.at) >= since
 
 
 def lives(

@@ -17,7 +17,16 @@ from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import Flowable, KeepTogether, LongTable, Paragraph, SimpleDocTemplate, Spacer, TableStyle
+from reportlab.platypus import (
+    CondPageBreak,
+    Flowable,
+    KeepTogether,
+    LongTable,
+    Paragraph,
+    SimpleDocTemplate,
+    Spacer,
+    TableStyle,
+)
 
 from collector.export.chapter import STATE_WORDS
 from collector.export.dossier import Dossier, Life
@@ -31,7 +40,8 @@ EXCEPTIONS_SHOWN = 60  # all are in tables/exceptions.csv
 SUBJECT_LENGTH = 90
 REASON_LENGTH = 200
 LEFT, RIGHT, TOP, BOTTOM = 18 * mm, 18 * mm, 18 * mm, 20 * mm
-WIDTH = A4[0] - LEFT - RIGHT
+PADDING = 6  # points, of reportlab's frames
+WIDTH = A4[0] - LEFT - RIGHT - 2 * PADDING
 
 INK, SOFT, RULE, BAD = (colors.HexColor(code) for code in ("#1d2226", "#5a636b", "#d9dbd7", "#94211b"))
 
@@ -44,8 +54,8 @@ def _style(name: str, size: float, **more: Any) -> ParagraphStyle:
 TITLE = _style("title", 24, fontName="Helvetica-Bold", spaceAfter=2 * mm)
 EYEBROW = _style("eyebrow", 9.5, textColor=SOFT)
 SPAN = _style("span", 11.5, spaceAfter=5 * mm)
-H1 = _style("h1", 14, fontName="Helvetica-Bold", spaceBefore=8 * mm, spaceAfter=2.5 * mm, keepWithNext=1)
-H2 = _style("h2", 10.5, fontName="Helvetica-Bold", spaceBefore=5 * mm, spaceAfter=1.5 * mm, keepWithNext=1)
+H1 = _style("h1", 14, fontName="Helvetica-Bold", spaceBefore=8 * mm, spaceAfter=2.5 * mm)
+H2 = _style("h2", 10.5, fontName="Helvetica-Bold", spaceBefore=5 * mm, spaceAfter=1.5 * mm)
 BODY = _style("body", 9.2, spaceAfter=2.2 * mm)
 CELL = _style("cell", 8)
 FINE = _style("fine", 7.4, textColor=SOFT)
@@ -100,7 +110,7 @@ def readme_pdf(dossier: Dossier, verifier: str = "") -> bytes:
         )
         story.append(Paragraph(escape(words), FINE))
     first, *others = sections(dossier, verifier)
-    story += [Paragraph(plain(first.title), H1), *(Paragraph(plain(text), BODY) for text in first.paragraphs)]
+    story += [*_heading(first.title), *(Paragraph(plain(text), BODY) for text in first.paragraphs)]
     for section in others:
         story += _section(section)
     held = io.BytesIO()
@@ -138,8 +148,8 @@ class _Numbered(Canvas):  # type: ignore[misc]
             self.__dict__.update(state)
             self.setFont("Helvetica", 7.5)
             self.setFillColor(SOFT)
-            self.drawString(LEFT, 11 * mm, self._footer)
-            self.drawRightString(A4[0] - RIGHT, 11 * mm, f"{place} / {len(self._pages)}")
+            self.drawString(LEFT + PADDING, 11 * mm, self._footer)
+            self.drawRightString(A4[0] - RIGHT - PADDING, 11 * mm, f"{place} / {len(self._pages)}")
             super().showPage()
         super().save()
 
@@ -150,6 +160,11 @@ def plain_text(text: str) -> str:
 
 
 # --- parts ---
+
+
+def _heading(text: str, style: ParagraphStyle = H1) -> list[Flowable]:
+    """A heading that does not stand alone at the foot of a page."""
+    return [CondPageBreak(38 * mm), Paragraph(plain(text), style)]
 
 
 def _terms(pairs: Sequence[tuple[str, str]]) -> Flowable:
@@ -196,7 +211,7 @@ def _glance(dossier: Dossier) -> list[Flowable]:
     ]
     if left_out(dossier):
         said.append(("Left out", left_out(dossier)))
-    return [Paragraph("At a glance", H1), _terms(said)]
+    return [*_heading("At a glance"), _terms(said)]
 
 
 def _controls(dossier: Dossier) -> list[Flowable]:
@@ -219,8 +234,8 @@ def _controls(dossier: Dossier) -> list[Flowable]:
                 Paragraph(duration(finding.longest_gap) if finding.longest_gap else "none", NUMBER),
             ]
         )
-    widths = (22 * mm, WIDTH - 122 * mm, 38 * mm, 18 * mm, 19 * mm, 25 * mm)
-    return [Paragraph("The controls", H1), _table(made, widths)]
+    widths = (20 * mm, WIDTH - 117 * mm, 40 * mm, 18 * mm, 19 * mm, 20 * mm)
+    return [*_heading("The controls"), _table(made, widths)]
 
 
 def _both(first: str, second: str) -> Any:
@@ -229,10 +244,10 @@ def _both(first: str, second: str) -> Any:
 
 
 def _exceptions(dossier: Dossier, clock: Clock) -> list[Flowable]:
-    title = Paragraph("Exceptions", H1)
+    title = _heading("Exceptions")
     pairs = list(zip(dossier.deviations, dossier.lives, strict=True))
     if not pairs:
-        return [title, Paragraph("None was seen.", BODY)]
+        return [*title, Paragraph("None was seen.", BODY)]
     shown = pairs[:EXCEPTIONS_SHOWN]
     words = f"{counted(len(pairs), 'exception')}."
     if len(pairs) > len(shown):
@@ -251,8 +266,8 @@ def _exceptions(dossier: Dossier, clock: Clock) -> list[Flowable]:
         ]
         for d, life in shown
     ]
-    widths = (WIDTH - 106 * mm, 33 * mm, 25 * mm, 48 * mm)
-    return [title, Paragraph(words, BODY), _table(made, widths)]
+    widths = (WIDTH - 97 * mm, 32 * mm, 18 * mm, 47 * mm)
+    return [*title, Paragraph(words, BODY), _table(made, widths)]
 
 
 def _story(d: Deviation, life: Life, clock: Clock) -> list[str]:
@@ -273,7 +288,7 @@ def _story(d: Deviation, life: Life, clock: Clock) -> list[str]:
 
 
 def _section(section: Section) -> list[Flowable]:
-    made: list[Flowable] = [Paragraph(plain(section.title), H2 if section.title.endswith(".csv") else H1)]
+    made = _heading(section.title, H2 if section.title.endswith(".csv") else H1)
     made += [Paragraph(plain(text), BODY) for text in section.paragraphs]
     made += [Paragraph(f"{place}. {plain(text)}", BODY) for place, text in enumerate(section.steps, 1)]
     if section.pairs:

@@ -110,7 +110,8 @@ def read(
     alerts = life.alert_lines(
         ledger.entries(0, last, kinds=life.KINDS), lambda entry: entry.at < until and _concerns(about, entry)
     )
-    decided = [d for d in life.decisions(ledger.entries(0, last, kinds=[Kind.ACCEPTANCE])) if _about(about, d)]
+    every = life.decisions(ledger.entries(0, last, kinds=[Kind.ACCEPTANCE]))
+    decided = [decision for decision in every if decision.check in about.checks and about.touches(decision.scope)]
     lives = life.lives(found, stretches, ran.runs, alerts, decided, until)
     shown = tuple(d for d in decided if life.in_window(d, since, until))
     anchors = outside.anchor_lines(ledger.entries(first, last, kinds=[Kind.ANCHOR]))
@@ -293,10 +294,6 @@ def _concerns(about: Filter, alert: Entry) -> bool:
     """Slots that were missed concern a whole account, places outside the whole ledger."""
     check = alert.data["check"]
     return (not check or check in about.checks) and about.touches(alert.data["scope"])
-
-
-def _about(about: Filter, decision: Decision) -> bool:
-    return decision.check in about.checks and about.touches(decision.scope)
 
 
 def _rests_on(

@@ -157,17 +157,29 @@ def cells(row: Iterable[Value], clock: Clock, table: Table) -> list[str | int]:
 
 
 class _Block:
-    """The rows of one run's items, but for their first cells, which say which run it is."""
+    """The rows of one run's items, but for their first cells, which say which run it is.
 
-    def __init__(self, run: RunItems) -> None:
+    What the block ``before`` it says of a subject is taken over where nothing of it changed.
+    """
+
+    def __init__(self, run: RunItems, before: _Block | None) -> None:
         self.observations = run.observations
-        self.count = len(run.items)
-        self.lines = [_line(_item_cells(run, item)) for item in run.items]
+        self.items = run.items
+        known = (
+            {} if before is None else {i.subject: (i, line) for i, line in zip(before.items, before.lines, strict=True)}
+        )
+        self.lines: list[bytes] = []
+        for item in run.items:
+            same = known.get(item.subject)
+            if same is not None and same[0] == item:
+                self.lines.append(same[1])
+            else:
+                self.lines.append(_line(_item_cells(run, item)))
         self.digest = population_digest(item.subject for item in run.items)
 
 
 def _item_cells(run: RunItems, item: Item) -> list[str]:
-    facts = "" if item.facts is None else canonical.record(dict(item.facts)).decode()
+    facts = "" if item.facts is None else canonical.payload(item.facts).decode()  # canonical already, as it was sealed
     found = (run.check, run.scope, item.subject, item.state, item.reason, facts, " ".join(item.evidence))
     return [neutral(text) for text in found]
 
@@ -188,8 +200,8 @@ def _write_items(
         pair = (run.check, run.scope)
         block = held.get(pair)
         if block is None or block.observations != run.observations:
-            block = held[pair] = _Block(run)
-        seen[run.run] = Names(run.check, run.scope, run.slot, block.count, block.digest)
+            block = held[pair] = _Block(run, block)
+        seen[run.run] = Names(run.check, run.scope, run.slot, len(block.lines), block.digest)
         times = ["", ""] if run.slot is None else [utc(run.slot), clock.rfc3339(run.slot)]
         if block.lines:
             begin = f"{times[0]},{times[1]},{run.run},".encode()
@@ -198,7 +210,7 @@ def _write_items(
             for item in run.items:
                 facts = [] if run.slot is None else [run.slot]
                 sheet.add(tuple(facts), [*times, run.run, *_item_cells(run, item)])
-        count += block.count
+        count += len(block.lines)
         tell(1)
     if not shown:
         sheet.say(

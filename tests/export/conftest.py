@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -19,6 +20,7 @@ from collector.model import State
 from collector.window.coverage import coverage
 from collector.window.findings import Deviation, Stretch, deviations, finding
 from collector.window.slots import Declared, Plan, PlannedCheck, Ran, account_for, due
+from tests.support.eventful import Eventful
 
 HOUR = timedelta(hours=1)
 GRACE = timedelta(minutes=15)
@@ -415,3 +417,17 @@ def year() -> Dossier:
 def rebuilt() -> Callable[[], Dossier]:
     """The same month made a second time, from nothing."""
     return lambda: month().build()
+
+
+@pytest.fixture(scope="session")
+def eventful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eventful]:
+    """A day with decisions, acknowledgements, anchors and dropped payloads, in a real ledger. Nobody writes to it."""
+    lived = Eventful(tmp_path_factory.mktemp("eventful") / "collector")
+    yield lived
+    lived.ledger.close()
+
+
+@pytest.fixture(scope="session")
+def packed(eventful: Eventful, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its package. Nobody writes to it."""
+    return eventful.export(tmp_path_factory.mktemp("packed") / "package").path
