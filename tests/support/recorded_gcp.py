@@ -7,12 +7,13 @@ What nobody recorded is answered by ``ours``.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cache, partial
 from typing import Any
 
 from collector.clouds.gcp import Organization
+from collector.clouds.gcp import _by_place as by_place
 from collector.clouds.redact import redact
 from collector.clouds.transcript import Transcript
 from collector.model import Scope
@@ -393,6 +394,11 @@ class _Recorded(Organization):
     def _content(self, type: str, content: str) -> list[dict[str, Any]]:
         """What the listings of ``assets``, ``policies`` and ``os_inventories`` are made from."""
         return self._rows(f"{CONTENT[content]} {type}")
+
+    def assets_of(self, places: Iterable[str], type: str) -> list[dict[str, Any]]:
+        """As the handle does it: an asset that does not say where it stands is no answer."""
+        held = by_place(self._content(type, "RESOURCE"), type, f"projects/{PROJECT}")
+        return [asset for place in places for asset in held.get(place, ())]
 
     def get(self, host: str, path: str, *, absent: tuple[str, ...] = (), **query: Any) -> Any:
         return self._answers.of(f"GET {host}{path}", query)
