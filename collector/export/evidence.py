@@ -71,7 +71,8 @@ class Looker:
             if found is not None:
                 state, reason = found["state"], found["reason"]
                 ids = [observed.ids[place] for place in found["exchanges"]]
-            ids = ids or [observed.ids[place] for place in observed.listing]
+            # A population that is known beforehand rests on no listing: then on what was asked for its subjects.
+            ids = ids or [observed.ids[place] for place in observed.listing] or observed.ids
         calls = self._held(self._logs, run["calls"], self._read_calls, LOGS_HELD)
         if calls is None:
             return Look(seq, run, subject, state, reason, (), len(ids), self._ledger.expired_by(run["calls"]))
