@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from datetime import datetime
 
 from collector import canonical
 from collector.export.chapter import STATE_WORDS, View, badge, code, criteria, nothing, sub
@@ -250,7 +249,7 @@ class Pages:
 
     def _shot(self, title: str, look: Look, found: Sequence[tuple[str, object]], inside: bool = True) -> Html:
         run = look.run
-        started, finished = canonical.moment(run["started"]), canonical.moment(run["finished"])
+        started = canonical.moment(run["started"])
         return fill(
             '<div class="shot">\n<h4>{title}</h4>\n{facts}{exchanges}{more}</div>\n',
             title=title,
@@ -261,7 +260,7 @@ class Pages:
                         "Asked by",
                         code(run["principal"]) if run["principal"] else "nobody: the account could not be opened",
                     ),
-                    ("When", join((self._both(started), f", done after {duration(finished - started)}"))),
+                    ("When", join((self._view.time(started), sub(f"{run['started']} to {run['finished']}")))),
                     ("Answers for", f"the slot {run['slot']}" if run["slot"] else "no slot: it was run by hand"),
                     *found,
                     ("Judged by", f"{run['check']} version {run['version']}"),
@@ -271,10 +270,6 @@ class Pages:
             exchanges=join(self._exchange(item, inside) for item in look.exchanges),
             more=_more(look),
         )
-
-    def _both(self, moment: datetime) -> Html:
-        """A moment in the window's zone and in UTC."""
-        return join((self._view.time(moment), sub(canonical.stamp(moment))))
 
     def _exchange(self, item: Exchanged, inside: bool) -> Html:
         call = item.call

@@ -36,7 +36,7 @@ __all__ = ["PAYLOAD_TYPE", "PREDICATE", "STATEMENT", "More", "PackageInfo", "env
 MANIFEST = "manifest.dsse.json"
 SUMS = "SHA256SUMS"
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # files in a zip carry a time; a package says its own elsewhere
-ZIP_LEVEL = 4  # rows of items are much alike: higher levels take three times as long and save a tenth
+ZIP_LEVEL = 4  # of rows of items, level 6 makes nothing less in half as much time again; level 1 leaves an eighth more
 TELL_EVERY = 200
 WHOLE = 1000  # of a progress bar
 

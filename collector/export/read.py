@@ -347,6 +347,9 @@ def _runs(
 ) -> _Ran:
     runs: list[Ran] = []
     others = 0
+    words: dict[str, str] = {}  # runs of a year name the same few things, and count the same: one object for each
+    moments: dict[str, datetime] = {}
+    counts: dict[tuple[int, ...], Mapping[str, int]] = {}
     cards: dict[int, CheckCard] = {}
     principals = changes.Principals(since, until)
     by_check: dict[str, list[Entry]] = {}
@@ -363,19 +366,22 @@ def _runs(
             continue
         card = _card(by_check.get(data["check"], ()), entry)
         cards.setdefault(card.first_used, card)
+        slot = data["slot"]
+        if slot is not None and slot not in moments:
+            moments[slot] = canonical.moment(slot)
         runs.append(
             Ran(
                 seq=entry.seq,
-                account=data["account"],
-                check=data["check"],
-                scope=data["scope"],
-                slot=None if data["slot"] is None else canonical.moment(data["slot"]),
+                account=words.setdefault(data["account"], data["account"]),
+                check=words.setdefault(data["check"], data["check"]),
+                scope=words.setdefault(data["scope"], data["scope"]),
+                slot=None if slot is None else moments[slot],
                 started=canonical.moment(data["started"]),
                 finished=canonical.moment(data["finished"]),
                 population=data["population"],
-                states=data["states"],
-                failure=data["failure"],
-                reason=data["reason"],
+                states=counts.setdefault(tuple(data["states"].values()), data["states"]),
+                failure=words.setdefault(data["failure"], data["failure"]),
+                reason=words.setdefault(data["reason"], data["reason"]),
             )
         )
     ordered = tuple(sorted(cards.values(), key=lambda card: (card.id, card.first_used)))

@@ -18,6 +18,7 @@ Row = tuple[Value, ...]
 
 ROWS_MAX = 1_048_576  # of a sheet, with its header: Excel's own limit
 CELL_UNITS_MAX = 32_767  # UTF-16 units of a cell: Excel's own limit
+A4 = 9  # of Excel's paper sizes
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -59,6 +60,7 @@ class Sheet:
                 self._sheet.set_column(place, place, max(column.form.value, len(title) + 4))
                 place += 1
         self._sheet.freeze_panes(1, 0)
+        self._sheet.repeat_rows(0)
         self._next = 1
 
     def add(self, row: Row, written: Sequence[str | int]) -> None:
@@ -126,7 +128,13 @@ class Book:
         self._about = self.sheet("about")
 
     def sheet(self, name: str) -> Any:
-        return self._book.add_worksheet(name)
+        """A new sheet, which prints in landscape, as wide as a page, with its header on each."""
+        made = self._book.add_worksheet(name)
+        made.set_landscape()
+        made.set_paper(A4)
+        made.fit_to_pages(1, 0)
+        made.set_footer("&L&F: &A&R&P / &N")
+        return made
 
     def about(self, lines: Iterable[tuple[str, str]]) -> None:
         """The first sheet: what this workbook is, for whoever meets it without its package."""
