@@ -19,6 +19,8 @@ Row = tuple[Value, ...]
 ROWS_MAX = 1_048_576  # of a sheet, with its header: Excel's own limit
 CELL_UNITS_MAX = 32_767  # UTF-16 units of a cell: Excel's own limit
 A4 = 9  # of Excel's paper sizes
+PRINTED_WIDTH = 260  # characters on one page at most, in a size that can still be read
+ABOUT_WIDTH, LINE_POINTS = 110, 15
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -53,12 +55,14 @@ class Sheet:
         self._part += 1
         name = self._table.name if self._part == 1 else f"{self._table.name} ({self._part})"
         self._sheet = self._book.sheet(name)
-        place = 0
+        place = wide = 0
         for column in self._table.columns:
             for title in Table("", "", (column,)).header:
+                width = max(column.form.value, len(title) + 4)
                 self._sheet.write_string(0, place, title, self._book.bold)
-                self._sheet.set_column(place, place, max(column.form.value, len(title) + 4))
-                place += 1
+                self._sheet.set_column(place, place, width)
+                place, wide = place + 1, wide + width
+        self._sheet.fit_to_pages(-(-wide // PRINTED_WIDTH), 0)
         self._sheet.freeze_panes(1, 0)
         self._sheet.repeat_rows(0)
         self._next = 1
@@ -124,23 +128,24 @@ class Book:
         self.plain = self._book.add_format({"italic": True})
         self.wrapped = self._book.add_format({"text_wrap": True, "valign": "top"})
         self.term = self._book.add_format({"bold": True, "valign": "top"})
-        self.date = self._book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
+        self.date = self._book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss", "align": "left"})
         self._about = self.sheet("about")
 
     def sheet(self, name: str) -> Any:
-        """A new sheet, which prints in landscape, as wide as a page, with its header on each."""
+        """A new sheet, which prints in landscape."""
         made = self._book.add_worksheet(name)
         made.set_landscape()
         made.set_paper(A4)
-        made.fit_to_pages(1, 0)
         made.set_footer("&L&F: &A&R&P / &N")
         return made
 
     def about(self, lines: Iterable[tuple[str, str]]) -> None:
         """The first sheet: what this workbook is, for whoever meets it without its package."""
         self._about.set_column(0, 0, 22)
-        self._about.set_column(1, 1, 110)
+        self._about.set_column(1, 1, ABOUT_WIDTH)
+        self._about.fit_to_pages(1, 0)
         for place, (what, value) in enumerate(lines):
+            self._about.set_row(place, LINE_POINTS * -(-(len(value) + 1) // (ABOUT_WIDTH - 10)))
             self._about.write_string(place, 0, what, self.term)
             self._about.write_string(place, 1, neutral(value), self.wrapped)
 
