@@ -381,3 +381,17 @@ def test_the_page_on_the_package_names_every_file_and_every_member(written: Path
     told = verify.prove(written, None, run_packaged_checks=False, progress=False)
     for member in (*found, *found["window"], *found["range"], *found["filters"], *told):
         assert f"`{member}`" in page, member
+
+
+def test_the_page_on_the_package_names_every_column_with_its_meaning() -> None:
+    page = (PAGES / "package.md").read_text("utf-8")
+    for table in tables.TABLES:
+        _, _, section = page.partition(f"\n#### `{table.name}.csv`\n\n{table.about}\n")
+        assert section, table.name
+        section = section.partition("\n#### ")[0].partition("\n### ")[0]
+        for column in table.columns:
+            named = [
+                name for name in table.header if name in (column.name, f"{column.name}_utc", f"{column.name}_local")
+            ]
+            names = ", ".join(f"`{name}`" for name in named)
+            assert f"| {names} | {column.meaning} |" in section, f"{table.name}.{column.name}"

@@ -266,6 +266,47 @@ def test_a_table_goes_on_in_a_second_sheet(dossier: Dossier, tmp_path: Path, mon
     assert sum(len(part) - 1 for part in parts) == len(dossier.slots) == len(read(tmp_path, "results"))
 
 
+def test_items_that_are_too_many_for_a_sheet_say_where_they_are(
+    weekend: Dossier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "SHEET_ITEMS_MAX", weekend.item_rows - 1)
+    tables.write(weekend, tmp_path)
+    book = sheets(tmp_path)
+    assert len(read(tmp_path, "items")) == weekend.item_rows
+    told = [row[0] for row in book["items"][1:]]
+    assert told[0] == f"{weekend.item_rows:,} rows: more than a workbook can hold. They are in items.csv."
+    assert any("The sheet states says the same in fewer" in line for line in told)
+    assert dict(book["about"])["items"].startswith(f"{weekend.item_rows:,} rows")
+    assert len(book["states"]) > 1
+
+
+def test_rows_of_a_run_that_saw_the_same_are_those_that_would_be_made_anew(dossier: Dossier, tmp_path: Path) -> None:
+    for name, distinct in (("shared", False), ("anew", True)):
+        runs = [replace(run, observations=str(run.run)) if distinct else run for run in dossier.items()]
+        (tmp_path / name).mkdir()
+        tables.write(replace(dossier, items=lambda runs=runs: iter(runs)), tmp_path / name)
+    assert (tmp_path / "shared/items.csv").read_bytes() == (tmp_path / "anew/items.csv").read_bytes()
+
+
+def test_states_are_the_stretches_of_the_window(dossier: Dossier, folder: Path) -> None:
+    rows = read(folder, "states")
+    stretches = [*dossier.stretches, *dossier.blind]
+    assert len(rows) == len(stretches)
+    assert [tuple(row[n] for n in ("check", "scope", "subject")) for row in rows] == sorted(
+        (s.check, s.scope, f"'{s.subject}" if s.subject == FORMULA else s.subject) for s in stretches
+    )
+    assert {row["state"] for row in rows if not row["subject"]} == {"undetermined"}
+    # the same as the items, run by run: where a subject's state is read off the stretch that holds it
+    spans: dict[tuple[str, str, str], list[tuple[int, int, str]]] = {}
+    for row in rows:
+        key = (row["check"], row["scope"], row["subject"].removeprefix("'"))
+        spans.setdefault(key, []).append((int(row["from_run"]), int(row["to_run"] or 10**9), row["state"]))
+    for run, item in flat(dossier):
+        if run.slot is not None:
+            held = [state for begin, end, state in spans[run.check, run.scope, item.subject] if begin <= run.run < end]
+            assert held == [item.state]
+
+
 def test_a_cell_that_excel_cannot_hold_is_cut_with_a_note(weekend: Dossier, tmp_path: Path) -> None:
     long = "𝕏" * 20_000 + "end"  # two UTF-16 units each
     tables.write(replace(weekend, changes=(replace(weekend.changes[0], what=long),)), tmp_path)
