@@ -18,16 +18,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import http.client
 import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from collector import __version__, canonical
-from collector.alert.message import DeliveryFailed, summary
+from collector import canonical
+from collector.alert.message import summary
+from collector.alert.post import Post, refused
 
 VERSION = 1
 SIGNATURE_SECONDS_MAX = 300  # older than that, a receiver should take a request for a replay
@@ -49,9 +47,6 @@ MEMBERS = (
     "subject",
     "title",
 )
-# The receiver has read the request and will never take it. Everything else can be mended on its side within hours:
-# a wrong secret (401), a route not yet deployed (404), an overload (429, 5xx).
-HOPELESS = frozenset((400, 410, 413, 415, 422))
 
 
 def sign(secret: bytes, at: int, body: bytes) -> str:
@@ -92,48 +87,23 @@ class Webhook:
         clock: Callable[[], float] = time.time,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._url = url
+        self._post = Post(url, timeout=timeout, clock=clock, tls=tls)
         self._secret = secret
-        self._timeout = timeout
         self._clock = clock
-        # Built by hand: the default opener also follows redirects and opens files.
-        self._opener = urllib.request.OpenerDirector()
-        for handler in (
-            urllib.request.ProxyHandler(),
-            urllib.request.HTTPHandler(),
-            urllib.request.HTTPSHandler(context=tls or ssl.create_default_context()),
-            urllib.request.HTTPDefaultErrorHandler(),
-            urllib.request.HTTPErrorProcessor(),
-        ):
-            self._opener.add_handler(handler)
 
     def send(self, alert: Mapping[str, Any]) -> str:
         """Posts the alert; returns ``HTTP 200``. Raises DeliveryFailed."""
         body = canonical.payload(payload(alert))
-        request = urllib.request.Request(  # noqa: S310 - the configuration allows http and https only
-            self._url,
-            data=body,
-            method="POST",
-            headers={
-                "Content-Type": "application/json",
-                "User-Agent": f"evidence-collector/{__version__}",
+        reply = self._post(
+            body,
+            {
                 "Idempotency-Key": f"{alert['key']}:{alert['event']}:{alert['seq']}",
                 "X-Collector-Signature": sign(self._secret, int(self._clock()), body),
             },
         )
-        # No words of the transport or of the receiver are passed on: they may hold the URL, and that a secret.
-        try:
-            with self._opener.open(request, timeout=self._timeout) as response:
-                return f"HTTP {response.status}"
-        except urllib.error.HTTPError as error:
-            error.close()
-            moved = " (redirects are not followed; configure the final URL)" if 300 <= error.code < 400 else ""
-            raise DeliveryFailed(f"HTTP {error.code}{moved}", retry=error.code not in HOPELESS) from None
-        except urllib.error.URLError as error:
-            why = error.reason
-            raise DeliveryFailed(_transport(why if isinstance(why, Exception) else error), retry=True) from None
-        except (OSError, http.client.HTTPException) as error:
-            raise DeliveryFailed(_transport(error), retry=True) from None
+        if not reply.good:
+            raise refused(reply)
+        return f"HTTP {reply.status}"
 
 
 def payload(alert: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,11 +114,3 @@ def payload(alert: Mapping[str, Any]) -> dict[str, Any]:
         "alert": alert["seq"],
         **{name: alert[name] for name in MEMBERS},
     }
-
-
-def _transport(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the receiver's certificate does not verify: {error.verify_message}"
-    if isinstance(error, TimeoutError):
-        return "the receiver did not answer in time"
-    return f"no answer from the receiver: {type(error).__name__}"
