@@ -180,9 +180,9 @@ class Operation:
         return planned
 
     def plans(self, account: AccountSettings, since: datetime, until: datetime) -> list[Plan]:
-        """The plans of one account that say something about ``[since, until)``."""
-        scope = str(account.scope)
-        return [plan_from(e.data) for e in self.ledger.projection.plans(since, until) if e.data["account"] == scope]
+        """The plans of one account that hold at any moment of ``[since, until)``."""
+        found = self.ledger.projection.plans_in_force(str(account.scope), since, until)
+        return [plan_from(entry.data) for entry in found]
 
     def next_slot(self, account: AccountSettings, after: datetime) -> datetime | None:
         """The first moment after ``after`` at which anything is due."""

@@ -291,6 +291,35 @@ class Projection:
         """The plans that speak of any of ``[since, until)``, in the order of the ledger."""
         return self._spans(Kind.PLAN, since, until)
 
+    def plans_in_force(self, account: str, since: datetime, until: datetime) -> list[Entry]:
+        """The plans of one account that hold at any moment of ``[since, until)``, in the order of the ledger.
+
+        Each plan reaches a year ahead and is replaced within a day, so most that speak of a moment never hold at it.
+        """
+        wanted = [(microseconds(since), microseconds(until))]
+        query = (
+            sa.select(span.c.seq, span.c.since, span.c.until)
+            .join(scope_name, scope_name.c.id == span.c.account_id)
+            .where(span.c.kind == Kind.PLAN.value, scope_name.c.name == account)
+            .where(span.c.since < wanted[0][1], span.c.until > wanted[0][0])
+            .order_by(span.c.seq.desc())
+        )
+        found: list[int] = []
+        with self._reading() as connection:
+            for seq, begin, end in connection.execute(query):
+                left = [
+                    part
+                    for first, last in wanted
+                    for part in ((first, min(last, begin)), (max(first, end), last))
+                    if part[0] < part[1]
+                ]
+                if left != wanted:
+                    found.append(seq)
+                wanted = left
+                if not wanted:
+                    break
+            return [read_entry(connection, seq) for seq in reversed(found)]
+
     # --- entries ---
 
     def latest_plan(self, account: str) -> Entry | None:
