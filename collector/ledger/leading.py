@@ -111,9 +111,13 @@ class Lease:
             self._until = asked + self._seconds
             return self._epoch is not None
 
+    def _now(self) -> sa.ColumnElement[int]:
+        """The time in microseconds, by the database's clock."""
+        return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger)
+
     def _take(self, connection: sa.Connection) -> int | None:
         """The epoch under which we lead, None while another does. Runs alone: writers stand in line."""
-        now = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger)
+        now = self._now()
         until = now + int(self._seconds * 1_000_000)
         row = connection.execute(sa.select(lease, (lease.c.until > now).label("runs"))).one_or_none()
         if row is None:
