@@ -953,6 +953,7 @@ class Proof:
         self.strays: dict[int, tuple[str, str, str]] = {}  # runs before the window: check, scope, when they began
         self.acks: dict[int, list[int]] = {}  # by alert
         self.left_out: dict[str, int] = {}
+        self.spots: set[int] = set()  # looks between the slots
         # what is held for a while, or once for many
         self.calls: dict[str, Calls] = {}
         self.observed: dict[str, Observed] = {}
@@ -1153,6 +1154,7 @@ class Proof:
         stops = self.notes.keys() | self.held.keys()
         handlers = {
             "run": self._run,
+            "spot": self._spot,
             "plan": self._plan,
             "gap": self._gap,
             "anchor": self._anchor,
@@ -1232,6 +1234,11 @@ class Proof:
             f"{len(self.ran):,} runs of the window: counts add up, call logs, answers and observations are all there, "
             "each listing was read to its last page"
         )
+        if self.spots:
+            self.proved.append(
+                f"{len(self.spots):,} looks at single subjects between the slots: they count for none of them, and what "
+                "they rest on is all there"
+            )
         if self.ran:
             self.proved.append(
                 f"no answer's own date differs from the collector's clock by more than {TOLERANCE_SECONDS} s "
@@ -1352,6 +1359,31 @@ class Proof:
             if answers is None:
                 answers = self.answers[pair] = {}
             answers[run.slot] = (*answers.get(slot, ()), entry["seq"])
+
+    def _spot(self, entry: Any) -> None:
+        """A look at a few named subjects between the slots: its evidence is there as a run's is, and it counts for no
+        slot, no population and no stretch of time."""
+        found, states, named = entry["found"], entry["states"], entry["subjects"]
+        if named != sorted(set(named)) or not named:
+            raise BrokenError((place_of(entry), "names no subjects, or not in order, each once"))
+        if found is None:
+            if states or entry["observations"] or not entry["reason"] or not entry["failure"]:
+                raise BrokenError((place_of(entry), "saw nobody, and yet has states, or no reason"))
+        elif sum(self._count(tuple(states.items()), states)) != found or found > len(named):
+            what = f"found {found} of {len(named)} subjects, but its states count {sum(states.values())}"
+            raise BrokenError((place_of(entry), what))
+        self._check_times({**entry, "slot": None})
+        if not self.since <= entry["started"] < self.until or not self.covers(entry["check"], entry["scope"]):
+            return
+        digest = ""
+        if found is not None:
+            kept = self.fast.loads(self.files.object(entry["observations"]))
+            observed = [item["subject"] for item in kept["subjects"]]
+            if not set(observed) <= set(named):
+                raise BrokenError((place_of(entry), "observed others than the subjects that it names"))
+            digest = hashlib.sha256("".join(f"{name}\n" for name in observed).encode()).hexdigest()
+        self._check_evidence({**entry, "slot": None, "population": found, "subjects": digest})
+        self.spots.add(entry["seq"])
 
     def _count(self, key: Any, states: Any) -> tuple[int, ...]:
         """The counts of a run in the order of STATES; counts that cannot be give a sum that no run has."""
@@ -2253,12 +2285,14 @@ class Proof:
                 else:
                     could_not[problem.what] = could_not.get(problem.what, 0) + 1
             done += len(entries)
-            self._tell("verdicts", done, len(self.ran))
+            self._tell("verdicts", done, len(self.ran) + len(self.spots))
         if differs:
             raise BrokenError(*differs)
         missing = sum(could_not.values())
+        looks = " and looks between the slots" if self.spots else ""
         self.proved.append(
-            f"{done - missing:,} of {len(self.ran):,} runs give the same verdicts again from the kept answers"
+            f"{done - missing:,} of {len(self.ran) + len(self.spots):,} runs{looks} give the same verdicts again from the "
+            "kept answers"
         )
         if self.blind:
             could_not["their payloads expired"] = len(self.blind)
@@ -2274,7 +2308,7 @@ class Proof:
         together: list[dict[str, Any]] = []
         with self.files.source.open("ledger/entries.jsonl") as lines:
             for seq, line in enumerate(lines, self.first):
-                if seq not in self.ran or seq in self.blind:
+                if (seq not in self.ran and seq not in self.spots) or seq in self.blind:
                     continue
                 entry = self.fast.loads(line)
                 if together and together[0]["calls"] != entry["calls"]:
@@ -2558,9 +2592,11 @@ class Stretches:
         return None if ended is None or self.ran[ended].started >= self.until else ended
 
     def over_before(self, place: Place, begun: int, ended: int | None, states: Sequence[str]) -> bool:
-        """Whether something in one of ``states`` may have been over before, or by, the first run that could show it."""
-        runs = self.first_read if place[2] else self.first
-        if begun in self.ran or ended is None or ended > runs.get(place[:2], ended):
+        """Whether something in one of ``states`` may have been over before, or by, the first run that could show it; or
+        lasted while no run of the window could.
+        """
+        first = (self.first_read if place[2] else self.first).get(place[:2])
+        if begun in self.ran or (first is not None and (ended is None or ended > first)):
             return False
         return not any(s.begun == ended and s.state in states for s in self.found.get(place, ()))
 
