@@ -7,7 +7,8 @@ Everything that a cloud or an operator wrote is escaped; the page loads nothing.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from collector import canonical
 from collector.export.chapter import STATE_WORDS, View, badge, code, criteria, nothing, sub
@@ -242,7 +243,7 @@ class Pages:
     def _in_window(self, look: Look) -> bool:
         """Whether the package holds what a run rests on."""
         dossier = self._view.dossier
-        moment = canonical.moment(look.run["slot"] or look.run["started"])
+        moment = canonical.moment(look.run.get("slot") or look.run["started"])
         return dossier.since <= moment < dossier.until and dossier.first <= look.seq < dossier.last
 
     # --- one run ---
@@ -261,7 +262,7 @@ class Pages:
                         code(run["principal"]) if run["principal"] else "nobody: the account could not be opened",
                     ),
                     ("When", join((self._view.time(started), sub(f"{run['started']} to {run['finished']}")))),
-                    ("Answers for", f"the slot {run['slot']}" if run["slot"] else "no slot: it was run by hand"),
+                    ("Answers for", _answers_for(run)),
                     *found,
                     ("Judged by", f"{run['check']} version {run['version']}"),
                     ("Written down", f"ledger entry {look.seq}"),
@@ -330,6 +331,12 @@ GOOD = (State.SATISFIED.value, State.NOT_APPLICABLE.value)
 def _state_words(state: str) -> str:
     """A subject's state; a finding's words differ in one."""
     return "not applicable" if state == State.NOT_APPLICABLE.value else STATE_WORDS[State(state)]
+
+
+def _answers_for(run: Mapping[str, Any]) -> str:
+    if run.get("slot"):
+        return f"the slot {run['slot']}"
+    return "no slot: an event named the subject" if "event" in run else "no slot: it was run by hand"
 
 
 def _said(seq: int) -> str:

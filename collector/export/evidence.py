@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 from collector import canonical
 from collector.clouds.transcript import Question
-from collector.ledger.entry import Kind
 from collector.ledger.store import Ledger
 
 EXCHANGES_SHOWN = 3  # of one run and subject
@@ -21,6 +20,7 @@ EXCERPT_CHARACTERS_MAX = 1_500
 PARSED_BYTES_MAX = 4 << 20  # a larger answer is not taken apart for an excerpt
 LOGS_HELD = 8
 OBSERVATIONS_HELD = 64
+LOOKS = ("run", "spot")  # kinds of entries: of all subjects, or of those that an event named
 
 T = TypeVar("T")
 
@@ -59,9 +59,10 @@ class Looker:
         self._observed: OrderedDict[str, _Observed] = OrderedDict()
 
     def look(self, seq: int, subject: str = "") -> Look:
-        """What run ``seq`` was asked and answered about a subject, or for its listing."""
+        """What the run, or the look at single subjects, in entry ``seq`` was asked and answered about a subject, or for
+        its listing."""
         entry = self._ledger.entry(seq)
-        assert entry.kind is Kind.RUN, f"entry {seq} is a {entry.kind}, not a run"
+        assert entry.kind.value in LOOKS, f"entry {seq} is a {entry.kind}: nobody looked in it"
         run = entry.data
         state = reason = ""
         ids: Sequence[str] = ()

@@ -160,6 +160,18 @@ def test_a_long_list_of_exceptions_is_cut_and_says_so(eventful: Eventful, monkey
     assert "1 scope more: tables/results.csv has every run" in found["DATA-1"]
 
 
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        ({"slot": "2026-01-01T06:00:00.000000Z"}, "the slot 2026-01-01T06:00:00.000000Z"),
+        ({"slot": None}, "no slot: it was run by hand"),
+        ({"event": {"id": "1"}}, "no slot: an event named the subject"),
+    ],
+)
+def test_a_look_says_what_it_answers_for(run: dict[str, object], said: str) -> None:
+    assert control_page._answers_for(run) == said
+
+
 # --- what a run rests on ---
 
 
