@@ -531,6 +531,8 @@ class Zip:
                 raise BrokenError((name, "is a link or a device; a package holds plain files"))
             if info.flag_bits & 1:
                 raise BrokenError((name, "is encrypted; a package never is"))
+            if b"up" in (info.extra[place : place + 2] for place in extras(info.extra)):
+                raise BrokenError((name, "has a second name for other programs; a package's files have one"))
             if info.header_offset < end or (not self.names and info.header_offset):
                 raise BrokenError((name, "shares its bytes with what stands before it; a package's files do not"))
             if info.file_size > 1 << 20 and info.file_size > UNPACKED_RATIO_MAX * info.compress_size:
@@ -549,6 +551,14 @@ class Zip:
                 yield buffered(file, 1 << 20)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise BrokenError((name, f"cannot be read out of the zip file: {error}")) from error
+
+
+def extras(data: bytes) -> Iterator[int]:
+    """Where each extra field of a zip entry begins: two bytes of its kind, two of its length, and what it says."""
+    place = 0
+    while place + 4 <= len(data):
+        yield place
+        place += 4 + int.from_bytes(data[place + 2 : place + 4], "little")
 
 
 def refuse_flood(name: str, files: int, size: int) -> None:

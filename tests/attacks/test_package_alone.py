@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import subprocess
 import sys
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -157,3 +159,21 @@ def test_a_zip_behind_another_program(zipped: Path, tmp_path: Path) -> None:
     path = tmp_path / "both.zip"
     path.write_bytes(b"#!/bin/sh\necho hello\nexit\n" + zipped.read_bytes())
     assert "shares its bytes with what stands before it" in alarm(path)
+
+
+def test_a_zip_that_calls_a_file_otherwise_inside(zipped: Path, tmp_path: Path) -> None:
+    """Programs that read a zip from its beginning see another name than those that read its directory."""
+    data = zipped.read_bytes()
+    assert data.count(b"plan.json") >= 2
+    (tmp_path / "other.zip").write_bytes(data.replace(b"plan.json", b"plan.html", 1))
+    assert alarm(tmp_path / "other.zip").startswith("plan.json: cannot be read out of the zip file")
+
+
+def test_a_zip_with_a_second_name_for_other_programs(zipped: Path) -> None:
+    """The extra field of a Unicode path (0x7075): unpackers that know it write to that name instead."""
+    with zipfile.ZipFile(zipped, "a") as archive:
+        info = zipfile.ZipInfo("note.txt")
+        second = b"\x01" + zlib.crc32(b"note.txt").to_bytes(4, "little") + b"../evil"
+        info.extra = struct.pack("<HH", 0x7075, len(second)) + second
+        archive.writestr(info, b"evil")
+    assert alarm(zipped) == "note.txt: has a second name for other programs; a package's files have one"
