@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -123,16 +123,13 @@ class Outcome:
 
 
 class _Here(ThreadPoolExecutor):
-    """Observes one subject after the other, in this thread, and says whose turn it is."""
+    """Observes one subject after the other, in this thread."""
 
-    def __init__(self, turn: Callable[[str], None]) -> None:
+    def __init__(self) -> None:
         super().__init__(max_workers=1)
-        self._turn = turn
 
     def map(self, fn: Callable[..., Any], *iterables: Iterable[Any], **_: Any) -> Iterator[Any]:
-        for name, subject in iterables[0]:
-            self._turn(name)
-            yield fn((name, subject))
+        yield from map(fn, *iterables)
 
 
 def outcome(check: AnyCheck, case: Case, now: datetime, world: World | None = None, *, watch: bool = False) -> Outcome:
@@ -150,8 +147,13 @@ def outcome(check: AnyCheck, case: Case, now: datetime, world: World | None = No
         answers.read.clear()
         last[:] = [name]
 
-    with _Here(turn) as pool, defaults() as counted:
-        found = run(Task(check, case.scope, case.open(answers, now), check.limits), lambda: NOW, pool)
+    def observe(handle: Any, subject: Any) -> Any:
+        turn(check.name(subject))
+        return check.observe(handle, subject)
+
+    with _Here() as pool, defaults() as counted:
+        watched = replace(check, observe=observe)
+        found = run(Task(watched, case.scope, case.open(answers, now), check.limits), lambda: NOW, pool)
         turn("")
     if found.failure == "crashed":
         return Outcome({}, crashed=found.reason)
