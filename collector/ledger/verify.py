@@ -915,7 +915,7 @@ class Clock:
         begin = bisect_right(self.failed, (seq, "\U0010ffff"))
         if begin < len(self.failed) and self.failed[begin][0] < anchor.seq:
             count = bisect_left(self.failed, (anchor.seq, "")) - begin
-            return False, f"{count:,} attempts failed meanwhile, first {self.failed[begin][1]}"
+            return False, f"{counted(count, 'attempt')} failed meanwhile, first {self.failed[begin][1]}"
         begin = bisect_right(self.pauses, (self.marks[last][0], "\U0010ffff", ""))
         pauses = [p for p in self.pauses[begin:] if p[0] <= anchor.seq]
         if pauses:
@@ -1716,23 +1716,24 @@ class Proof:
         inside, late, never = clock.stamped(self.since, self.until, lambda a: a.proved and a.type == type)
         told = [(self._stretch(one), *clock.why_late(*one), one[2]) for one in late]
         pauses = sum(pause for _, pause, _, _ in told)
+        kind = {"tsa": "time stamp", "witness": "cosignature"}[type]
         for stretch, _, why, anchor in told[:TOLD_MAX]:
             self.unproved.append(
-                f"that {stretch} were written when they say: {anchor.id} first had them "
+                f"that {stretch} were written when they say: the first {kind} over them is of "
                 f"{stamp_of(anchor.time or 0)}, more than two hours later; {why}"
             )
         if len(told) > TOLD_MAX:
-            self.unproved.append(f"the same of {len(told) - TOLD_MAX:,} more stretches")
+            self.unproved.append(f"the same of {len(told) - TOLD_MAX:,} more stretches, for want of a {kind}")
         if not inside:
             self._level(level, False, f"{what}, but nothing of the window to put under them")
         elif never:
             end = max((anchor.size for anchor in proved), default=0)
             self._level(level, False, f"{what}, but only over the first {end:,} entries: the window goes on after them")
         elif len(told) > pauses:
-            words = f"{what}, but {len(told) - pauses:,} stretches of the window were first under one hours later"
+            words = f"{what}, but {counted(len(told) - pauses, 'stretch')} of the window came under one hours later"
             self._level(level, False, words)
         else:
-            but = f", but for {pauses:,} stretches before a silence" if pauses else ""
+            but = f", but for {counted(pauses, 'stretch')} before a silence" if pauses else ""
             self._level(level, True, f"{what}, over the whole window ({len(proved):,} of them){but}")
 
     def _stretch(self, late: tuple[int, int, Anchor]) -> str:
@@ -1747,10 +1748,10 @@ class Proof:
             if not anchor.proved:
                 reasons[anchor.id, anchor.why_not] = reasons.get((anchor.id, anchor.why_not), 0) + 1
         for (id, why), count in sorted(reasons.items()):
-            self.unproved.append(f"{count:,} anchors by {id}: each {why}")
+            self.unproved.append(f"{counted(count, 'anchor')} by {id}: each {why}")
         if self.clock.failed:
             count, (seq, why) = len(self.clock.failed), self.clock.failed[0]
-            self.unproved.append(f"{count:,} attempts to anchor failed, first entry {seq}: {why}")
+            self.unproved.append(f"{counted(count, 'attempt')} to anchor failed, first entry {seq}: {why}")
 
     # 8
 
@@ -2385,6 +2386,11 @@ class Proof:
 
 def place_of(entry: Any) -> str:
     return f"ledger/entries.jsonl entry {entry['seq']}"
+
+
+def counted(count: int, one: str) -> str:
+    """A count with its noun."""
+    return f"{count:,} {one}" if count == 1 else f"{count:,} {one}{'es' if one.endswith('ch') else 's'}"
 
 
 def hidden(name: str) -> bool:
