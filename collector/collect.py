@@ -30,6 +30,7 @@ class Task:
 
     ``seconds``: after so long, subjects that were not looked at yet are undetermined, so that one check over one scope
     cannot use up the time of all. What the handle asks has deadlines of its own.
+    ``only``: of the population, these alone are observed, and the run counts no others; it is then no full run.
     """
 
     check: AnyCheck
@@ -37,6 +38,7 @@ class Task:
     handle: Any
     limits: Any = None
     seconds: float = float("inf")
+    only: frozenset[str] | None = None
 
 
 class _Crash(Exception):
@@ -110,7 +112,7 @@ def _population(task: Task) -> Mapping[str, Any]:
                 raise Unreadable(f"more than {POPULATION_MAX} subjects; split the scope")
     except LookupError as error:
         raise Unreadable(f"the answer has no {error}") from error
-    return named
+    return named if task.only is None else {name: named[name] for name in sorted(task.only & named.keys())}
 
 
 def _observed(task: Task, named: Mapping[str, Any], subjects: ThreadPoolExecutor, deadline: float) -> list[Observation]:

@@ -20,7 +20,7 @@ from collector.check import limits_with
 from collector.clouds import directory
 from collector.clouds.transcript import Transcript
 from collector.errors import BadCheck, CannotObserve, ConfigError, NeverAsked
-from collector.ledger.entry import observations_blob, population_digest
+from collector.ledger.entry import as_run, observations_blob, population_digest
 from collector.model import CheckRun, Scope
 from collector.registry import Registered, Registry
 
@@ -95,6 +95,11 @@ def _one(
     threads: ThreadPoolExecutor,
 ) -> Mismatch | None:
     reference = canonical.moment(entry["reference"])
+    only = None
+    if entry["kind"] == "spot":
+        only = frozenset(entry["subjects"])
+        kept = canonical.parse(body(entry["observations"]))["subjects"] if entry["observations"] else []
+        entry = as_run(entry, [item["subject"] for item in kept])
     try:
         handle = _handle(entry, transcript, reference, body)
     except ConfigError as error:
@@ -124,7 +129,7 @@ def _one(
     scope = Scope.parse(entry["scope"])
     scoped = handle.within(scope.part) if scope.part else handle
     # When a run began does not enter its verdicts: ages are counted to the reference time.
-    run = collect.run(collect.Task(check.check, scope, scoped, limits), lambda: reference, threads)
+    run = collect.run(collect.Task(check.check, scope, scoped, limits, only=only), lambda: reference, threads)
     return _compare(entry, run, body)
 
 

@@ -38,9 +38,9 @@ def due(ledger: Ledger, settings: Settings, now: datetime) -> Due | None:
     held = {name: window for name, window in settings.windows.items() if window.hold}
     old: set[str] = set()  # call logs
     kept: set[str] = set()
-    for entry in ledger.entries(kinds=[Kind.RUN]):
+    for entry in ledger.entries(kinds=[Kind.RUN, Kind.SPOT]):
         data = entry.data
-        spared = entry.at >= before or _held(canonical.moment(data["slot"] or data["started"]), held)
+        spared = entry.at >= before or _held(canonical.moment(data.get("slot") or data["started"]), held)
         (kept if spared else old).add(data["calls"])
     old = {digest for digest in old - kept if ledger.has_blob(digest)}
     if not old:

@@ -42,6 +42,7 @@ from moto.core.utils import get_service_model
 from moto.moto_api._internal import mock_random
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
+from collector.demo.change_feed import long_poll
 from collector.demo.proxy import Request, Reset, Response
 
 ACCOUNT = "123456789012"
@@ -53,7 +54,9 @@ CALLS_MAX = 500_000  # older ones are dropped from the log
 CACHED_MAX = 50_000
 FAULT_KINDS = ("throttle", "expired", "denied", "404", "409", "412", "500", "slow", "reset", "truncate", "html")
 READING = re.compile(r"Get|List|Describe|BatchGet|Head|Lookup|Search|Simulate")
-NEUTRAL = re.compile(r"GenerateCredentialReport|Assume|Decode|LookupEvents")  # neither cached nor a change
+NEUTRAL = re.compile(
+    r"GenerateCredentialReport|Assume|Decode|LookupEvents|(Receive|Send|Delete)Message"
+)  # neither cached nor a change
 SIGNING_NAMES = {
     "access-analyzer": "accessanalyzer",
     "elasticfilesystem": "efs",
@@ -528,6 +531,7 @@ class TestBed:
         self._cache: dict[tuple[Any, ...], Response] = {}
         self._timed: set[tuple[Any, ...]] = set()  # answers of the cache that looked at the clock
         self.unserved: list[str] = []
+        self.heard: Note | None = None  # is told of each change that somebody made: a change feed
 
     # --- control ---
 
@@ -567,6 +571,11 @@ class TestBed:
     # --- a request ---
 
     def __call__(self, request: Request) -> Response:
+        if b'"WaitTimeSeconds"' in request.body:
+            return long_poll(request, self._once)
+        return self._once(request)
+
+    def _once(self, request: Request) -> Response:
         key = _key(request)
         call = self._known[key] if key in self._known else self._identify(request, key)
         logged = call is not None and call.key != ADMIN_KEY
@@ -583,6 +592,9 @@ class TestBed:
         stamped = self._stamped(found, number)
         if self._note is not None and call is not None and logged:
             self._note(self.world.now, call, request, stamped)
+        changed = call is not None and not call.reads and not NEUTRAL.match(call.operation) and stamped.status < 400
+        if self.heard is not None and call is not None and changed:
+            self.heard(self.world.now, call, request, stamped)
         return stamped
 
     def _fault(self, call: Call) -> Fault | None:

@@ -193,6 +193,10 @@ class SimulatedCloud:
         """Ends the faults with that label, or all."""
         self._control("clear_faults", label=label)
 
+    def feed(self, queue_url: str, region: str = REGIONS[0]) -> None:
+        """From now on each change of the AWS account is put into that queue, as EventBridge does; "" ends it."""
+        self._control("feed", queue_url=queue_url, region=region)
+
     # --- what happened ---
 
     def calls(self, since: int = 0) -> list[dict[str, Any]]:

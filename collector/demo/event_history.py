@@ -164,6 +164,13 @@ def _event(world: World, item: Served) -> dict[str, Any]:
     }
 
 
+def record_of(world: World, at: datetime, call: Call, request: Request, answer: Response) -> dict[str, Any]:
+    """The record of one call, at once."""
+    id = answer.headers.get("x-amzn-RequestId", "")
+    agent = request.headers.get("user-agent", "")
+    return _record(world, Served(at, call, id, request.host, agent, _error(call, answer)))
+
+
 def _record(world: World, item: Served) -> dict[str, Any]:
     call = item.call
     record: dict[str, Any] = {

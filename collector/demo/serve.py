@@ -27,7 +27,7 @@ os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
 
 from moto.moto_api._internal.models import moto_api_backend
 
-from collector.demo import kms, object_lock  # noqa: F401 - they register their answers
+from collector.demo import change_feed, kms, object_lock  # noqa: F401 - kms and object_lock register their answers
 from collector.demo.answers import ANSWERS
 from collector.demo.aws import HOSTS, Fault, Moto, TestBed, World, set_moto_clock, share_private_keys
 from collector.demo.azure.bed import AzureBed
@@ -88,6 +88,10 @@ class Served:
 
     def get(self, key: str) -> Any:
         return self.bed.world.state.get(key)
+
+    def feed(self, queue_url: str, region: str) -> None:
+        """From now on EventBridge puts every change into that queue; "" ends it."""
+        self.bed.heard = change_feed.rule(self.bed.world, queue_url, region) if queue_url else None
 
     def calls(self, since: int) -> list[dict[str, Any]]:
         return self.bed.calls(since)

@@ -250,7 +250,7 @@ class _Writer:
                 line = entry.body + b"\n"
                 file.write(line)
                 digest.update(line)
-                if entry.kind is Kind.RUN:
+                if entry.kind in (Kind.RUN, Kind.SPOT):
                     self._run(entry)
                 elif entry.kind is Kind.PLAN:
                     self.reconciler.plan(entry.data)
@@ -264,7 +264,7 @@ class _Writer:
         data, dossier = entry.data, self.dossier
         if not self.about.covers(data["check"], data["scope"]) or not in_window(data, dossier.since, dossier.until):
             return
-        self.runs += 1
+        self.runs += entry.kind is Kind.RUN
         self.configs.add(data["config"])
         log = self._put_object(data["calls"])
         if log is not None:
@@ -272,7 +272,8 @@ class _Writer:
             for call in calls:
                 if call["body"]:
                     self._put_object(call["body"])
-            self.reconciler.look(data, canonical.moment(data["slot"] or data["started"]), calls)
+            if entry.kind is Kind.RUN:  # a look at single subjects lists for itself alone
+                self.reconciler.look(data, canonical.moment(data["slot"] or data["started"]), calls)
         self._put_object(data["config"])
         if data["observations"]:
             self._put_object(data["observations"])

@@ -325,7 +325,7 @@ def _rests_on(
 
 def in_window(data: Mapping[str, Any], since: datetime, until: datetime) -> bool:
     """Whether a run entry is of the window: by the slot that it answers, or by its start when it was made by hand."""
-    return since <= canonical.moment(data["slot"] or data["started"]) < until
+    return since <= canonical.moment(data.get("slot") or data["started"]) < until
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class Kind(StrEnum):
     CHECK = "check"
     PLAN = "plan"
     RUN = "run"
+    SPOT = "spot"
     GAP = "gap"
     HEARTBEAT = "heartbeat"
     ALERT = "alert"
@@ -136,6 +137,50 @@ def run_fields(
         "config": config,
         "collector": collector,
     }
+
+
+def spot_fields(
+    run: CheckRun,
+    *,
+    account: Scope,
+    subjects: Iterable[str],
+    event: Mapping[str, Any],
+    reference: datetime,
+    version: int,
+    code: str,
+    limits: Mapping[str, int],
+    principal: str,
+    calls: str,
+    config: str,
+    collector: str,
+) -> dict[str, Any]:
+    """The fields of a ``spot`` entry: a look at named ``subjects`` alone, because ``event`` named them.
+
+    ``found`` counts those of them that the listing held, null when there was none; it is no population.
+    """
+    fields = run_fields(
+        run,
+        account=account,
+        slot=None,
+        reference=reference,
+        version=version,
+        code=code,
+        limits=limits,
+        principal=principal,
+        calls=calls,
+        config=config,
+        collector=collector,
+    )
+    del fields["slot"]
+    fields["found"] = fields.pop("population")
+    return {**fields, "subjects": sorted(subjects), "event": dict(event)}
+
+
+def as_run(spot: Mapping[str, Any], observed: Iterable[str]) -> dict[str, Any]:
+    """A ``spot`` entry as a run over those that it ``observed``, so that what judges runs judges it too."""
+    counted = spot["found"] is not None
+    subjects = population_digest(observed) if counted else ""
+    return {**spot, "slot": None, "population": spot["found"], "subjects": subjects}
 
 
 # --- plan and gap ---

@@ -265,6 +265,7 @@ def _blobs_of(data: dict[str, Any]) -> Iterator[str]:
     """The blobs that an entry cannot be understood without."""
     names = {
         Kind.RUN: ("calls", "observations"),
+        Kind.SPOT: ("calls", "observations"),
         Kind.CONFIG: ("blob",),
         Kind.CHECK: ("code",),
         Kind.ANCHOR: ("token",),

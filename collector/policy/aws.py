@@ -38,9 +38,30 @@ def actions(checks: Iterable[AnyCheck]) -> list[str]:
     return sorted(found)
 
 
-def policy(checks: Iterable[AnyCheck]) -> dict[str, Any]:
-    """One IAM policy document that allows exactly those actions: one statement a service, sorted."""
-    return _document(actions(checks))
+# What a change feed does with its own queue: these two are the only things that are ever written, to take messages off.
+FEED = ("sqs:DeleteMessage", "sqs:ReceiveMessage")
+QUEUE_URL = re.compile(r"https://(?:sqs|[a-z0-9-]+\.queue)[a-z0-9.-]*/([0-9]{12})/([A-Za-z0-9_.-]+)")
+
+
+def policy(checks: Iterable[AnyCheck], queues: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
+    """One IAM policy document that allows exactly those actions: one statement a service, sorted.
+
+    ``queues``: URL and region of each queue of a change feed, whose messages may then be taken.
+    """
+    document = _document(actions(checks))
+    if resources := sorted(queue_arn(url, region) for url, region in queues):
+        statement = {"Sid": "TakeFromTheFeed", "Effect": "Allow", "Action": list(FEED), "Resource": resources}
+        document["Statement"].append(statement)
+    return document
+
+
+def queue_arn(url: str, region: str) -> str:
+    """The ARN of a queue. Raises ConfigError for a URL that is none of SQS."""
+    found = QUEUE_URL.fullmatch(url)
+    if found is None:
+        raise ConfigError(f"{url!r} is no URL of an SQS queue; it is https://sqs.REGION.amazonaws.com/ACCOUNT/NAME")
+    partition = "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
+    return f"arn:{partition}:sqs:{region}:{found[1]}:{found[2]}"
 
 
 def policies(checks: Iterable[AnyCheck]) -> list[dict[str, Any]]:

@@ -75,6 +75,7 @@ class Metrics:
         self._entries = self._gauge("ledger_entries", "Entries in the ledger.")
         self._leading = self._gauge("leader", "1 while this process collects, 0 while it stands by.")
         self._checkpoint = self._gauge("checkpoint_timestamp_seconds", "When the ledger was last signed.")
+        self._fed = self._counter("feed_events", "Events of change feeds, by what became of them.", "cloud", "outcome")
         self._calls = self._counter(
             "cloud_calls", "Questions to a cloud, by how they were answered.", "cloud", "outcome"
         )
@@ -133,6 +134,10 @@ class Metrics:
         """Counts attempts to deliver, by channel and outcome."""
         for (channel, outcome), count in counts.items():
             self._deliveries.labels(channel, outcome).inc(count)
+
+    def fed(self, cloud: str, outcome: str) -> None:
+        """Counts an event of a change feed by what became of it: one of ``collector.feed.pump.OUTCOMES``."""
+        self._fed.labels(cloud, outcome).inc()
 
     def channels(self, names: Iterable[str]) -> None:
         """Lets the series of every configured channel begin at zero."""

@@ -1,0 +1,155 @@
+"""What a provider's message says: who changed what, when, in which account. Pure; nothing here is believed to be good.
+
+A message is a hint and never evidence: it only says where to look. Whatever in it is not as the provider documents it
+is refused with a word for the metrics.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from collector import canonical
+from collector.model import Scope
+
+BODY_BYTES_MAX = 1024 * 1024  # SQS carries 1 MiB, Pub/Sub 10 MB, a storage queue 64 KiB
+NAMES_MAX = 500  # strings of one event that may be the name of a subject
+NAME_CHARACTERS_MAX = 2_048
+DEPTH_MAX = 12
+AHEAD_MAX = timedelta(minutes=5)  # clocks differ; a message from further in the future is not believed
+ID = re.compile(r"[\w.:=/+-]{1,128}", re.ASCII)
+
+
+class Refused(Exception):
+    """A message that says nothing here. ``kind``: "malformed", "foreign" (another account) or "idle" (no change)."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Event:
+    """One change. ``names`` are all strings that may name a subject; ``part`` is "" where the provider names none."""
+
+    id: str
+    cloud: str
+    account: str  # as in ``Scope.account``
+    part: str  # region, subscription or project
+    at: datetime
+    service: str  # as permissions of checks begin: "s3", "Microsoft.Storage", "storage"
+    action: str  # "PutBucketPolicy"
+    names: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Subjects of one check over one scope that are to be looked at again."""
+
+    check: str
+    scope: Scope
+    subjects: frozenset[str]
+
+
+@dataclass(frozen=True)
+class News:
+    """What brought a re-collection about: the feed, the ids of its events, and when the oldest of them happened."""
+
+    feed: str
+    events: tuple[str, ...]
+    since: datetime
+
+
+def aws(body: bytes, accounts: Mapping[str, object], now: datetime) -> Event:
+    """A CloudTrail management event as EventBridge delivers it. Raises Refused.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-event-cloudtrail.html
+    """
+    found = _document(body)
+    detail = found.get("detail")
+    if found.get("detail-type") != "AWS API Call via CloudTrail" or not isinstance(detail, dict):
+        raise Refused("malformed")
+    account = found.get("account")
+    if account != detail.get("recipientAccountId", account):
+        raise Refused("foreign")
+    if not isinstance(account, str) or account not in accounts:
+        raise Refused("foreign")
+    source, action = _text(detail, "eventSource"), _text(detail, "eventName")
+    service, _, rest = source.partition(".")
+    if rest != "amazonaws.com" and not rest.startswith("amazonaws.com."):
+        raise Refused("malformed")
+    at = _moment(_text(detail, "eventTime"), now)
+    id = _id(detail.get("eventID"))
+    part = _text(detail, "awsRegion")
+    if detail.get("readOnly") is True or detail.get("errorCode"):
+        raise Refused("idle")
+    said = (detail.get("requestParameters"), detail.get("responseElements"), detail.get("resources"))
+    return Event(id, "aws", account, part, at, AWS_SERVICES.get(service, service), action, names_in(said))
+
+
+# Event sources whose permissions begin with another word.
+AWS_SERVICES = {"monitoring": "cloudwatch", "email": "ses", "tagging": "tag"}
+
+
+def names_in(value: Any) -> frozenset[str]:
+    """Every string in an answer that may be a name, keys left out."""
+    found: set[str] = set()
+    for text in _strings(value, 0):
+        if 0 < len(text) <= NAME_CHARACTERS_MAX:
+            found.add(text)
+            if len(found) >= NAMES_MAX:
+                break
+    return frozenset(found)
+
+
+def _strings(value: Any, depth: int) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif depth < DEPTH_MAX:
+        if isinstance(value, dict):
+            value = value.values()
+        elif not isinstance(value, list | tuple):
+            return
+        for member in value:
+            yield from _strings(member, depth + 1)
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    if len(body) > BODY_BYTES_MAX:
+        raise Refused("malformed")
+    try:
+        found = canonical.parse(body)
+    except ValueError:
+        raise Refused("malformed") from None
+    if not isinstance(found, dict):
+        raise Refused("malformed")
+    return found
+
+
+def _text(found: Mapping[str, Any], name: str) -> str:
+    value = found.get(name)
+    if not isinstance(value, str) or not 0 < len(value) <= NAME_CHARACTERS_MAX:
+        raise Refused("malformed")
+    return value
+
+
+def _id(value: object) -> str:
+    if not isinstance(value, str) or not ID.fullmatch(value):
+        raise Refused("malformed")
+    return value
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise Refused("malformed") from None
+    if found.tzinfo is None:
+        raise Refused("malformed")
+    found = found.astimezone(UTC)
+    if found > now + AHEAD_MAX:
+        raise Refused("malformed")
+    return found
