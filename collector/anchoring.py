@@ -13,14 +13,14 @@ from typing import Any
 import structlog
 
 from collector import canonical
-from collector.alert import route
+from collector.alert.standing import Standing
 from collector.anchor.base import Ahead, Anchor, Anchored
 from collector.config import Settings
 from collector.controls import Controls
 from collector.errors import CannotObserve, CollectorError, LedgerBroken, Unreadable
 from collector.ledger.entry import Draft, Entry, Kind
 from collector.ledger.note import BadNote, Note, TreeHead
-from collector.ledger.store import Batch, Checkpoint, Ledger
+from collector.ledger.store import Checkpoint, Ledger
 from collector.registry import Registry
 from collector.window.drift import Cause, Drift, Event
 
@@ -148,13 +148,13 @@ class Anchoring:
                 fields["token"] = batch.blob(outcome.token) if outcome.token else ""
                 fields["reason"] = _other_clock(outcome, now)
             entry = batch.add(Draft(Kind.ANCHOR, now, fields))
-            self._alert(batch, id, fields["reason"], entry, now)
+            self._alert(Standing(batch, *self._about, lambda: now), id, fields["reason"], entry, now)
         if failed:
             log.warning("not anchored", anchor=id, why=fields["reason"])
         return entry
 
-    def _alert(self, batch: Batch, id: str, reason: str, entry: Entry, now: datetime) -> None:
-        opened = batch.projection.open_alerts().get(route.dedup_key(Cause.ANCHOR, "", "", id))
+    def _alert(self, standing: Standing, id: str, reason: str, entry: Entry, now: datetime) -> None:
+        opened = standing.opened(Cause.ANCHOR, subject=id)
         if bool(reason) == (opened is not None):
             return  # still failing, or still well
         if reason:
@@ -163,8 +163,7 @@ class Anchoring:
             assert opened is not None
             since, first = canonical.moment(opened.data["since"]), opened.data["first_bad"]
             drift = Drift(Cause.ANCHOR, Event.RESOLVE, "", "", id, "holds checkpoints again", since, entry.seq, first)
-        fields = route.alert_fields(drift, *self._about, None if opened is None else opened.data)
-        batch.add(Draft(Kind.ALERT, now, fields))
+        standing.change(drift)
 
 
 def _other_clock(given: Anchored, now: datetime) -> str:

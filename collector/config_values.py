@@ -59,6 +59,16 @@ def url_text(value: str) -> str:
     return value
 
 
+def link_text(value: str) -> str:
+    """A URL with ``{alert}`` or ``{key}`` in it, and no other braces."""
+    if value:
+        bare = value.replace("{alert}", "1").replace("{key}", "a")
+        if bare == value or "{" in bare or "}" in bare:
+            raise ValueError('must be a URL with {alert} or {key} in it, such as "https://wiki.example/alerts/{alert}"')
+        url_text(bare)
+    return value
+
+
 def day_or_time(value: object) -> date:
     if not isinstance(value, date):
         raise ValueError("must be a TOML date or time without quotes, such as 2026-01-01 or 2026-01-01T09:00:00")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from enum import StrEnum
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -21,6 +22,16 @@ from collector.tomlfile import Duration, Name, Seconds, Table, Text, Whole, dist
 LISTED_MAX = 80  # characters of a list of checks on one line
 CADENCE_SECONDS_MIN = 300  # the providers' own reports are older than that
 CADENCE_SECONDS_MAX = 31 * 86_400
+
+
+ROWS_MAX = 24  # runs in a row that may be asked for before an alert begins or ends
+
+
+class Severity(StrEnum):
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
 
 
 class HoldsCheck(Protocol):
@@ -50,6 +61,9 @@ class Control:
     cadence_s: int
     limits: Mapping[str, Mapping[str, int]]  # by check, only what the operator set
     channels: tuple[str, ...] | None  # None: the routes of the configuration decide
+    severity: Severity = Severity.HIGH
+    confirm: int = 1
+    steady: int = 1
 
 
 class Controls:
@@ -92,6 +106,13 @@ class Controls:
         """The limits of an enabled check with the operator's numbers; None when it has none. Raises KeyError."""
         return self._limits[check]
 
+    def rows_of(self, check: str) -> tuple[int, int]:
+        """How many runs in a row must be bad before an alert of a check begins, and good before it ends: as soon as the
+        most demanding of its controls asks, and no sooner than all of them do. 1 and 1 when it is not enabled."""
+        bound = self._by_check.get(check, ())
+        confirm = min((control.confirm for control in bound), default=1)
+        return confirm, max((control.steady for control in bound), default=1)
+
     def record(self) -> dict[str, Any]:
         """The controls as they are written into the ledger, with the limits in force."""
         return {
@@ -103,6 +124,9 @@ class Controls:
                 "cadence_s": control.cadence_s,
                 "limits": {check: found for check in control.checks if (found := limits_record(self._limits[check]))},
                 "channels": None if control.channels is None else list(control.channels),
+                "severity": control.severity.value,
+                "confirm": control.confirm,
+                "steady": control.steady,
             }
             for control in self
         }
@@ -137,6 +161,20 @@ class ControlTable(Table):
     channels: Annotated[tuple[Name, ...], AfterValidator(distinct)] | None = Field(
         default=None, description="Channels that its alerts go over, whatever the routes say. Left out: the routes."
     )
+    severity: Severity = Field(
+        default=Severity.HIGH,
+        description="How bad it is when it does not hold. A check of two controls is as bad as the worse one says.",
+    )
+    confirm: Annotated[Whole, Field(ge=1, le=ROWS_MAX)] = Field(
+        default=1,
+        description="How many runs in a row must find a subject bad before an alert begins. Runs that could not see it "
+        "neither count nor break the row. Of two controls of a check the smaller number holds.",
+    )
+    steady: Annotated[Whole, Field(ge=1, le=ROWS_MAX)] = Field(
+        default=1,
+        description="How many runs in a row must find a subject good before its alert is over. Of two controls of a "
+        "check the larger number holds.",
+    )
 
 
 ControlId = Annotated[
@@ -151,6 +189,10 @@ class ControlFile(Table):
     controls: Mapping[ControlId, ControlTable] = Field(description="At least one [controls.ID].", min_length=1)
 
 
+_OWN = tuple(field.name for field in fields(Control) if field.name != "id")
+_FIELDS = {"cadence_s": "cadence"}  # where the file says it in another word
+
+
 def load(path: Path, registry: KnowsChecks) -> Controls:
     """The controls of a file. Raises ConfigError with one sentence.
 
@@ -160,8 +202,7 @@ def load(path: Path, registry: KnowsChecks) -> Controls:
     raw = tomlfile.read(path, "write one with `collector init`")
     tables = tomlfile.parse(ControlFile, raw, str(path)).controls
     controls = [
-        Control(id, table.title, table.owner, table.criteria, table.checks, table.cadence, table.limits, table.channels)
-        for id, table in tables.items()
+        Control(id, **{name: getattr(table, _FIELDS.get(name, name)) for name in _OWN}) for id, table in tables.items()
     ]
     limits: dict[str, Any] = {}
     set_by: dict[str, str] = {}

@@ -12,6 +12,7 @@ from typing import Any
 
 from collector import canonical
 from collector.alert import route
+from collector.alert.standing import Standing
 from collector.config import Settings
 from collector.controls import Controls
 from collector.errors import ConfigError
@@ -148,28 +149,28 @@ def review(ledger: Ledger, now: datetime, controls: Controls, settings: Settings
 
     Returns how many alerts were written. Reads no more than the acceptances and the states of what they cover.
     """
-    about = (controls, settings, registry)
     known = standing(ledger)
     if not known:
         return 0
     written = 0
     with ledger.write() as batch:
-        opened = {key: e for key, e in batch.projection.open_alerts().items() if e.data["cause"] == Cause.LAPSED.value}
+        alerts = Standing(batch, controls, settings, registry, lambda: now)
+        opened = alerts.of_cause(Cause.LAPSED)
         over: dict[str, Drift] = {}
         for item in known:
             if item.expires > now and item.revoked_by is None:
                 continue
             for subject, since in _failing(batch, item).items():
                 if not any(other.covers(item.check, item.scope, subject, now) for other in known):
-                    key = route.dedup_key(Cause.LAPSED, item.check, item.scope, subject)
-                    over[key] = _lapsed(item, subject, since)
+                    drift = _lapsed(item, subject, since)
+                    over[route.key_of(drift)] = drift
         for key, drift in over.items():
             if key not in opened:
-                batch.add(Draft(Kind.ALERT, now, route.alert_fields(drift, *about)))
+                alerts.change(drift)
                 written += 1
         for key, entry in opened.items():
             if key not in over:
-                batch.add(Draft(Kind.ALERT, now, route.alert_fields(_over(entry), *about, entry.data)))
+                alerts.change(_over(entry))
                 written += 1
     return written
 

@@ -18,6 +18,7 @@ import structlog
 
 from collector import __version__, canonical
 from collector.alert import route
+from collector.alert.standing import Standing
 from collector.check import limits_record, title_of
 from collector.clouds.directory import AccountSettings
 from collector.clouds.transcript import Transcript, question_id, skew_ms
@@ -27,9 +28,9 @@ from collector.controls import Controls
 from collector.errors import CannotObserve, CollectorError, ConfigError, Denied
 from collector.ledger.entry import Draft, Entry, Kind, gap_fields, observations_blob, plan_fields, run_fields
 from collector.ledger.store import Batch, Ledger
-from collector.model import CheckRun, Gap, Scope, State
+from collector.model import CheckRun, Gap, Scope
 from collector.registry import Registry
-from collector.window.drift import Cause, Drift, Event, Opened, drifts
+from collector.window.drift import Cause, Drift, Event
 from collector.window.slots import Declared, Due, Plan, PlannedCheck, due, in_force, plan_from, ticks, unanswered
 
 # A plan holds until a newer one is written, which is each day while the collector runs. It reaches so far ahead that an
@@ -220,12 +221,12 @@ class Operation:
         now = self.clock()
         with self.ledger.write() as batch:
             entries = [batch.add(Draft(Kind.GAP, now, gap_fields(gap))) for gap in gaps]
+            standing = self._standing(batch)
             first, last = gaps[0].since, gaps[-1].until
             words = f"nobody looked from {canonical.stamp(first)} to {canonical.stamp(last)}: {reason}"
             missed = Drift(Cause.MISSED, Event.TRIGGER, "", str(scope), "", words, first, None, entries[0].seq)
-            standing = batch.projection.open_alerts()
-            if route.dedup_key(Cause.MISSED, "", str(scope), "") not in standing:
-                self._alert(batch, missed, now, standing)
+            if standing.opened(Cause.MISSED, scope=str(scope)) is None:
+                standing.change(missed)
         log.warning("gap", account=str(scope), entries=len(gaps), reason=reason)
         return len(gaps)
 
@@ -265,12 +266,12 @@ class Operation:
             words = "runs begin in time again"
             drift = Drift(Cause.LATE, Event.RESOLVE, "", str(scope), "", words, since, first, opened.data["first_bad"])
         with self.ledger.write() as batch:
-            self._alert(batch, drift, self.clock(), batch.projection.open_alerts())
+            self._standing(batch).change(drift)
 
     def observe(self, account: AccountSettings, slot: datetime | None, items: Sequence[Due] = ()) -> Sealed | None:
         """One account run: every due check over one transcript, sealed in one transaction or not at all.
 
-        Without ``slot`` every enabled check is run by hand. Returns None when the collector was stopped meanwhile; the
+        Without ``slot`` every enabled check is run by hand, or those of ``items``. Returns None when the collector was stopped meanwhile; the
         slot is then declared a gap. Raises AlreadyAnswered when somebody else sealed the slot.
         """
         scope = account.scope
@@ -288,7 +289,9 @@ class Operation:
                 refusal = error
         except ConfigError as error:  # a profile that is gone: nobody could look, and that is evidence too
             refusal = Denied(str(error))
-        if slot is None:
+        if slot is None and items:
+            pairs = [(item.check, item.scope) for item in items]
+        elif slot is None:
             names = sorted(account.chosen or parts or account.first)
             pairs = [(item.check, name) for item in self._planned(scope, names) for name in item.scopes]
         else:
@@ -332,14 +335,12 @@ class Operation:
                 if exchange.body:  # like the last answer to the same question: only what differs takes room
                     batch.blob(transcript.body(exchange.body), like=f"answer {question_id(exchange)}")
             digest = batch.blob(calls, like=f"calls {scope}")
-            standing = batch.projection.open_alerts()
-            opened = _opened(standing)
+            standing = self._standing(batch)
             for run in runs:
-                already = opened.get((run.check, str(run.scope)), {})
-                entry, raised = self._seal_one(batch, scope, slot, reference, principal, digest, run, already, standing)
+                entry = self._seal_one(batch, scope, slot, reference, principal, digest, run)
+                alerts += standing.after(run, entry.seq)
                 entries.append(replace(entry))  # without what was parsed of it: a run may have ten thousand
-                alerts += raised
-            alerts += self._resolve_missed(batch, scope, standing)
+            alerts += self._resolve_missed(scope, standing)
         return Sealed(scope, slot, tuple(runs), tuple(entries), alerts, len(transcript.log))
 
     def _fence(self, batch: Batch, scope: Scope, slot: datetime, runs: Sequence[CheckRun]) -> None:
@@ -358,17 +359,11 @@ class Operation:
         principal: str,
         calls: str,
         run: CheckRun,
-        opened: Mapping[tuple[Cause, str], Opened],
-        standing: Mapping[str, Entry],
-    ) -> tuple[Entry, int]:
+    ) -> Entry:
         known = self.registry[run.check]
-        name = str(run.scope)
-        before = batch.projection.open_states(run.check, name)
-        previous = batch.projection.latest_run(run.check, name)
-        good = frozenset(subject for subject, s in before.items() if s.state in (State.SATISFIED, State.NOT_APPLICABLE))
         if run.population is not None:
             batch.blob(observations_blob(run))
-        entry = batch.add(
+        return batch.add(
             Draft(
                 Kind.RUN,
                 self.clock(),
@@ -387,27 +382,20 @@ class Operation:
                 ),
             )
         )
-        found = drifts(run, entry.seq, previous.seq if previous else None, opened, good)
-        now = self.clock()
-        for drift in found:
-            self._alert(batch, drift, now, standing)
-        return entry, len(found)
 
-    def _resolve_missed(self, batch: Batch, scope: Scope, standing: Mapping[str, Entry]) -> int:
-        known = standing.get(route.dedup_key(Cause.MISSED, "", str(scope), ""))
+    def _standing(self, batch: Batch) -> Standing:
+        return Standing(batch, self.controls, self.settings, self.registry, self.clock)
+
+    def _resolve_missed(self, scope: Scope, standing: Standing) -> int:
+        known = standing.opened(Cause.MISSED, scope=str(scope))
         if known is None:
             return 0
         since = canonical.moment(known.data["since"])
         words = "the account is observed again"
-        drift = Drift(Cause.MISSED, Event.RESOLVE, "", str(scope), "", words, since, None, known.data["first_bad"])
-        self._alert(batch, drift, self.clock(), standing)
+        standing.change(
+            Drift(Cause.MISSED, Event.RESOLVE, "", str(scope), "", words, since, None, known.data["first_bad"])
+        )
         return 1
-
-    def _alert(self, batch: Batch, drift: Drift, now: datetime, standing: Mapping[str, Entry]) -> None:
-        opened = standing.get(route.dedup_key(drift.cause, drift.check, drift.scope, drift.subject))
-        told = opened.data if opened else None
-        fields = route.alert_fields(drift, self.controls, self.settings, self.registry, told)
-        batch.add(Draft(Kind.ALERT, now, fields))
 
     # --- housekeeping ---
 
@@ -445,16 +433,6 @@ def _refused(check: str, scope: Scope, started: datetime, finished: datetime, er
         reason=f"the account could not be opened: {error}",
         failure=error.code,
     )
-
-
-def _opened(standing: Mapping[str, Entry]) -> dict[tuple[str, str], dict[tuple[Cause, str], Opened]]:
-    """What stands open for each check over each scope, as drift wants to know it."""
-    found: dict[tuple[str, str], dict[tuple[Cause, str], Opened]] = {}
-    for entry in standing.values():
-        data = entry.data
-        opened = Opened(canonical.moment(data["since"]), data["last_good"], data["first_bad"])
-        found.setdefault((data["check"], data["scope"]), {})[Cause(data["cause"]), data["subject"]] = opened
-    return found
 
 
 def _stretches(scope: Scope, lost: Sequence[Due], reason: str) -> Iterable[Gap]:

@@ -219,7 +219,25 @@ def test_the_record_holds_the_limits_in_force_and_is_canonical(write):
         "cadence_s": 3600,
         "limits": {},
         "channels": None,
+        "severity": "high",
+        "confirm": 1,
+        "steady": 1,
     }
+
+
+def test_a_check_of_two_controls_is_confirmed_as_the_hasty_one_asks_and_over_as_the_patient_one_does(write):
+    rows = "severity = {!r}\nconfirm = {}\nsteady = {}\n"
+    second = FIRST.replace("MFA-1", "MFA-2")
+    loaded = load(write(FIRST + rows.format("low", 3, 1) + second + rows.format("critical", 2, 4)), SHELF)
+    assert loaded.rows_of("aws-root-mfa") == (2, 4)
+    assert [control.severity for control in loaded] == ["low", "critical"]
+    assert loaded.rows_of("aws-patch-age") == (1, 1)
+
+
+@pytest.mark.parametrize("line", ["confirm = 0", "steady = 25", 'severity = "worst"', "confirm = true"])
+def test_rows_and_severities_have_limits(write, line):
+    with pytest.raises(ConfigError, match=line.partition(" ")[0]):
+        load(write(f"{FIRST}{line}\n"), SHELF)
 
 
 def test_every_key_stands_in_the_reference():

@@ -68,13 +68,14 @@ class Email:
         message = EmailMessage(policy=SMTP)
         # A trigger and its resolve name the same first bad entry; two incidents of one subject do not.
         trigger = f"{alert['key']}.{alert['first_bad'] or 0}"
-        over = alert["event"] == "resolve"
+        event = alert["event"]
+        more = "" if event == "trigger" else ".resolve" if event == "resolve" else f".{event}.{alert['seq']}"
         message["Subject"] = f"[collector] {line(summary(alert))}"
         message["From"] = self._sender
         message["To"] = ", ".join(self._to)
         message["Date"] = formatdate(self._clock())
-        message["Message-ID"] = f"<{trigger}{'.resolve' if over else ''}@{self._domain}>"
-        if over:
+        message["Message-ID"] = f"<{trigger}{more}@{self._domain}>"
+        if more and event != "digest":
             message["In-Reply-To"] = message["References"] = f"<{trigger}@{self._domain}>"
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: absence notices do not answer
         message["X-Collector-Key"] = alert["key"]

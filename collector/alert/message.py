@@ -13,7 +13,8 @@ from collector.errors import CollectorError
 
 LINE_CHARACTERS_MAX = 200  # of a summary; a pager shows less
 LINK_CHARACTERS_MAX = 2_000
-SEVERITIES = ("critical", "error", "warning", "info")
+CHANGES_CHARACTERS_MAX = 1_000  # of a list on one line
+SEVERITIES = ("critical", "high", "medium", "low")
 
 # What breaks a line, and what turns the direction of what follows (the letters of right-to-left scripts do not).
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
@@ -33,7 +34,11 @@ class DeliveryFailed(CollectorError):
 
 
 class Channel(Protocol):
-    """One way to tell people."""
+    """One way to tell people.
+
+    A channel with a member ``resend_seconds`` is told of what stands open again each time so many seconds have passed:
+    an Alertmanager takes an alert for over that nobody repeats.
+    """
 
     def send(self, alert: Mapping[str, Any]) -> str:
         """Delivers an alert and returns what the receiver said. Raises DeliveryFailed.
@@ -79,8 +84,13 @@ _MEANINGS = {
 }
 
 
-# How bad it is where nobody has said so: what fails and what nobody saw is worse than what cannot be said.
-_SEVERITY = {"failed": "error", "missed": "error"}
+_OTHER_HEADS = {"update": "Partly over", "acknowledge": "Acknowledged", "digest": "Digest"}
+_OTHER_MEANINGS = {
+    "update": "Some of those that were reported together are over.",
+    "escalate": "Nobody has taken note of this alert so far, and it is not over.",
+    "acknowledge": "Somebody has taken note of this alert. It stands until it is over.",
+    "digest": "What stands open, what is over since the last digest, and how much was observed.",
+}
 
 
 def line(text: object) -> str:
@@ -95,18 +105,28 @@ def clipped(text: str, limit: int) -> str:
 
 def head(alert: Mapping[str, Any]) -> str:
     """What happened, in few words: ``Failed``, ``Cannot be seen``, ``Nobody looked``, or that it is over."""
-    return _HEADS[(alert["cause"], alert["event"])]
+    event = alert["event"]
+    if event == "escalate":
+        return f"Unacknowledged: {_HEADS[(alert['cause'], 'trigger')]}"
+    return _OTHER_HEADS.get(event) or _HEADS[(alert["cause"], event)]
 
 
 def meaning(alert: Mapping[str, Any]) -> str:
     """What that means, in a sentence or two of our own words."""
-    return _MEANINGS[(alert["cause"], alert["event"])]
+    event = alert["event"]
+    words = _OTHER_MEANINGS.get(event) or _MEANINGS[(alert["cause"], event)]
+    if event in ("trigger", "escalate") and alert.get("flaps"):
+        words += (
+            " It flaps: it began three times within a day, or was not quiet for a day since. It is over only when six "
+            "runs in a row find it good."
+        )
+    return words
 
 
 def summary(alert: Mapping[str, Any]) -> str:
     """What happened to whom, on one line."""
     control = f"{alert['control']}: " if alert["control"] else ""
-    words = line(f"{head(alert)}: {control}{alert['subject'] or alert['scope']} {alert['reason']}")
+    words = line(f"{head(alert)}: {control}{who(alert)}")
     return clipped(words, LINE_CHARACTERS_MAX)
 
 
@@ -115,19 +135,42 @@ def who(alert: Mapping[str, Any]) -> str:
     return line(f"{alert['subject'] or alert['scope']} {alert['reason']}")
 
 
+def changes(alert: Mapping[str, Any]) -> list[str]:
+    """What changed, fact by fact, each on one line: ``mfa: true -> false``, of several subjects with how many."""
+    found = []
+    for fact in alert.get("facts", ()):
+        before = "" if fact["before"] is None else f"{fact['before']} -> "
+        count = f" ({fact['count']:,} subjects)" if "count" in fact else ""
+        found.append(line(f"{fact['fact']}: {before}{fact['after']}{count}"))
+    return found
+
+
+def changed_by(alert: Mapping[str, Any]) -> str:
+    """Who changed it and when, as the cloud's own log says, on one line; "" when nobody found out."""
+    found = alert.get("changed_by")
+    if not found:
+        return ""
+    return line(f"{found['who']}, {found['event']} at {found['when']} ({found['source']}, request {found['request']})")
+
+
 def rows(alert: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What there is to know, as label and value, each on one line; what is empty is left out.
 
     The labels are ours; the values hold names that anybody may have chosen.
     """
     over = alert["event"] == "resolve"
+    count = alert.get("count")
     found = [
+        ("Severity", alert.get("severity", "")),
         ("Control", alert["control"]),
         ("Owner", alert["owner"]),
         ("Check", f"{alert['check']}: {alert['title']}" if alert["check"] else alert["title"]),
         ("Subject", alert["subject"]),
+        ("Subjects", "" if count is None else f"{count:,}: {_listed(alert)}"),
         ("Scope", alert["scope"]),
         ("Since", alert["since"]),
+        ("Changed", clipped("; ".join(changes(alert)), CHANGES_CHARACTERS_MAX)),
+        ("Changed by", changed_by(alert)),
         ("Good again" if over else "Last good", _entry(alert["last_good"])),
         ("First bad", _entry(alert["first_bad"])),
         ("Remedy", "" if over else alert["remedy"]),
@@ -139,14 +182,38 @@ def rows(alert: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def text(alert: Mapping[str, Any]) -> str:
     """The whole message for people, as plain text."""
-    table = [f"{label + ':':<12}{value}" for label, value in rows(alert)]
-    return "\n".join([f"{head(alert)}: {who(alert)}", "", meaning(alert), "", *table, ""])
+    apart = ("Changed", "Subjects")
+    table = [f"{label + ':':<12}{value}" for label, value in rows(alert) if label not in apart]
+    blocks = [f"{head(alert)}: {who(alert)}", "", meaning(alert), "", *table]
+    for title, lines in (
+        ("Changed:", changes(alert)),
+        (_of_them(alert), [line(name) for name in alert.get("subjects", ())]),
+        ("", [line(one) for one in alert.get("lines", ())]),
+    ):
+        if lines:
+            blocks += ["", *([title] if title else []), *(f"  {one}" if title else one for one in lines)]
+    return "\n".join([*blocks, ""])
+
+
+def _listed(alert: Mapping[str, Any]) -> str:
+    names = alert.get("subjects", ())
+    more = ", …" if len(names) < alert["count"] else ""
+    return clipped(", ".join(names) + more, CHANGES_CHARACTERS_MAX)
+
+
+def _of_them(alert: Mapping[str, Any]) -> str:
+    names, count = len(alert.get("subjects", ())), alert.get("count", 0)
+    return (
+        "Subjects:"
+        if names == count
+        else f"The first {names:,} of {count:,} subjects; all are in blob {alert.get('list')}:"
+    )
 
 
 def severity(alert: Mapping[str, Any]) -> str:
-    """One of ``SEVERITIES``: what the alert itself says, or else what its cause is worth."""
+    """One of ``SEVERITIES``. What says nothing of it is high."""
     said = alert.get("severity")
-    return said if said in SEVERITIES else _SEVERITY.get(alert["cause"], "warning")
+    return said if said in SEVERITIES else "high"
 
 
 def link(alert: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -42,16 +42,23 @@ class Database:
         self.where = where  # for people; without any password
 
     @staticmethod
-    def open(url: str, *, create: bool, patience: float = PATIENCE_SECONDS) -> Database:
+    def open(
+        url: str,
+        *,
+        create: bool,
+        patience: float = PATIENCE_SECONDS,
+        derive: Callable[[sa.Connection], None] | None = None,
+    ) -> Database:
         """Opens the database at ``url``, with the tables as this version needs them.
 
-        ``create`` makes the file of an SQLite database, and brings older tables up to date. Raises StoreError when
-        there is none, when it is something else, or when its tables are not of this version.
+        ``create`` makes the file of an SQLite database, and brings older tables up to date; ``derive`` then fills the
+        derived ones in the same transaction. Raises StoreError when there is none, when it is something else, or when
+        its tables are not of this version.
         """
         database = _kind_of(url, create, patience)
         try:
             with database.words():
-                database._fit(create=create)
+                database._fit(create=create, derive=derive)
         except BaseException:
             database.close()
             raise
@@ -61,7 +68,7 @@ class Database:
         """What an error of this kind of database means, and what to do."""
         raise NotImplementedError
 
-    def _fit(self, *, create: bool) -> None:
+    def _fit(self, *, create: bool, derive: Callable[[sa.Connection], None] | None) -> None:
         """Compares the version of the tables with ours, and migrates when asked to."""
         if self._version() == newest_revision():
             return
@@ -94,6 +101,8 @@ class Database:
             config.attributes["connection"] = connection
             with _quiet():
                 command.upgrade(config, "head")
+            if begun and derive is not None:
+                derive(connection)
 
     def _version(self) -> str | None:
         """The revision that the tables say they are of; None when they do not."""

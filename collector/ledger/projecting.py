@@ -29,12 +29,15 @@ from collector.ledger.tables import (
     span,
     state_interval,
     subject_name,
+    told,
 )
 from collector.model import State
 
 CHUNK = 500  # names asked for in one statement
 
 ReadBlob = Callable[[str], bytes]
+
+EVENTS = ("trigger", "update", "resolve", "escalate", "acknowledge", "explain", "digest")  # of alert entries
 
 _NUMBER = {state.value: number for number, state in enumerate(STATES)}
 
@@ -320,16 +323,43 @@ def _draw_span(projector: Projector, entry: Entry) -> None:
 
 
 def _draw_alert(projector: Projector, entry: Entry) -> None:
-    """A trigger opens its key, a resolve closes it; either is owed to each of its channels."""
-    key, event = entry.data["key"], entry.data["event"]
-    if event not in ("trigger", "resolve"):
-        raise ValueError(f"an alert entry with event {event!r}; it is trigger or resolve")
-    projector.connection.execute(sa.delete(open_alert).where(open_alert.c.key == key))
+    """A trigger opens its key, a resolve closes it; whatever it is, it is owed to each of its channels."""
+    data = entry.data
+    key, event = data["key"], data["event"]
+    if event not in EVENTS:
+        raise ValueError(f"an alert entry with event {event!r}; it is one of {', '.join(EVENTS)}")
+    if event in ("trigger", "resolve"):
+        projector.connection.execute(sa.delete(open_alert).where(open_alert.c.key == key))
     if event == "trigger":
         projector.connection.execute(sa.insert(open_alert), {"key": key, "seq": entry.seq})
-    owed = [{"alert": entry.seq, "channel": channel, "attempt": 1} for channel in sorted(set(entry.data["channels"]))]
+    place = place_of(data["cause"], data["check"], data["scope"])
+    _tell(projector, entry, key, place, event)
+    held = data.get("quiet", {})
+    owed = [
+        {
+            "alert": entry.seq,
+            "channel": channel,
+            "attempt": 1,
+            "retry_at": microseconds(canonical.moment(held[channel])) if channel in held else None,
+        }
+        for channel in sorted(set(data["channels"]))
+    ]
     if owed:
         projector.connection.execute(sa.insert(outbox), owed)
+
+
+def _draw_ack(projector: Projector, entry: Entry) -> None:
+    _tell(projector, entry, entry.data["key"], "", "ack")
+
+
+def _tell(projector: Projector, entry: Entry, key: str, place: str, event: str) -> None:
+    row = {"seq": entry.seq, "key": key, "place": place, "event": event, "at": microseconds(entry.at)}
+    projector.connection.execute(sa.insert(told), row)
+
+
+def place_of(cause: str, check: str, scope: str) -> str:
+    """What the alerts about the subjects of one check over one scope have in common, as one word."""
+    return f"{cause}|{check}|{scope}"
 
 
 def _draw_delivery(projector: Projector, entry: Entry) -> None:
@@ -351,5 +381,6 @@ _DRAW: dict[Kind, Callable[[Projector, Entry], None]] = {
     Kind.PLAN: _draw_span,
     Kind.GAP: _draw_span,
     Kind.ALERT: _draw_alert,
+    Kind.ACK: _draw_ack,
     Kind.DELIVERY: _draw_delivery,
 }

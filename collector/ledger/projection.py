@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from collector import canonical
 from collector.ledger.entry import Entry, Kind
+from collector.ledger.projecting import place_of
 from collector.ledger.records import microseconds, moment, read_entry
 from collector.ledger.tables import (
     STATES,
@@ -29,6 +30,7 @@ from collector.ledger.tables import (
     span,
     state_interval,
     subject_name,
+    told,
 )
 from collector.model import State
 
@@ -117,6 +119,23 @@ class ScopeInterval(NamedTuple):
     to_run: int | None
     from_at: datetime
     to_at: datetime | None
+
+
+class Before(NamedTuple):
+    """One earlier run of a check over a scope, and whether it could list the population."""
+
+    seq: int
+    started: datetime
+    seen: bool
+
+
+class Stood(NamedTuple):
+    """One subject in one state from one run to the one that found it otherwise; None while it stands."""
+
+    subject: str
+    state: State
+    from_run: int
+    to_run: int | None
 
 
 class Pending(NamedTuple):
@@ -334,6 +353,11 @@ class Projection:
         """The newest ``check`` entry of one check."""
         return self._entry(sa.select(check_name.c.entry).where(check_name.c.name == check))
 
+    def entry(self, seq: int) -> Entry:
+        """Raises StoreError when there is no such entry."""
+        with self._reading() as connection:
+            return read_entry(connection, seq)
+
     def last(self, kind: Kind) -> Entry | None:
         """The newest entry of one kind."""
         return self._entry(sa.select(sa.func.max(entry.c.seq)).where(entry.c.kind == kind.value))
@@ -345,6 +369,73 @@ class Projection:
         with self._reading() as connection:
             rows = connection.execute(sa.select(open_alert.c.key, open_alert.c.seq).order_by(open_alert.c.seq)).all()
             return {row.key: read_entry(connection, row.seq) for row in rows}
+
+    def runs_before(self, check: str, scope: str, seq: int, limit: int) -> list[Before]:
+        """The last ``limit`` runs of a check over a scope before entry ``seq``, newest first."""
+        query = (
+            sa.select(run.c.seq, run.c.started, run.c.population)
+            .where(run.c.pair_id == _pair_id(check, scope), run.c.seq < seq)
+            .order_by(run.c.seq.desc())
+            .limit(limit)
+        )
+        with self._reading() as connection:
+            return [
+                Before(row.seq, moment(row.started), row.population is not None) for row in connection.execute(query)
+            ]
+
+    def stood(self, check: str, scope: str, since: datetime) -> list[Stood]:
+        """How the subjects of a check over a scope stood from ``since`` on, each one's stretches in their order."""
+        columns = subject_name.c.name, state_interval.c.state, state_interval.c.from_run, state_interval.c.to_run
+        joined = state_interval.join(subject_name, subject_name.c.id == state_interval.c.subject_id)
+        mine = sa.select(*columns).select_from(joined).where(state_interval.c.pair_id == _pair_id(check, scope))
+        over = mine.where(state_interval.c.to_at >= microseconds(since)).order_by(state_interval.c.id)
+        stands = mine.where(state_interval.c.to_run.is_(None)).order_by(state_interval.c.id)
+        with self._reading() as connection:
+            rows = [*connection.execute(over), *connection.execute(stands)]
+        return [Stood(row.name, STATES[row.state], row.from_run, row.to_run) for row in rows]
+
+    def told(self, cause: str, check: str, scope: str, since: datetime) -> list[Entry]:
+        """The alerts about subjects of a check over a scope, or about the scope, since a moment; oldest first."""
+        query = (
+            sa.select(told.c.seq)
+            .where(told.c.place == place_of(cause, check, scope), told.c.at >= microseconds(since))
+            .order_by(told.c.seq)
+        )
+        return self._entries(query)
+
+    def told_of(self, key: str, event: str | None = None) -> list[Entry]:
+        """The alerts with one key and their acknowledgements, from its newest trigger on; only one kind of event when
+        that is given."""
+        begun = sa.select(sa.func.max(told.c.seq)).where(told.c.key == key, told.c.event == "trigger")
+        query = sa.select(told.c.seq).where(told.c.key == key, told.c.seq >= begun.scalar_subquery())
+        if event is not None:
+            query = query.where(told.c.event == event)
+        return self._entries(query.order_by(told.c.seq))
+
+    def unheard(self, until: datetime) -> list[Entry]:
+        """The triggers of at latest ``until`` that stand open, and of which nobody has taken note since and nobody else
+        was told; oldest first."""
+        later = told.alias("later")
+        noted = (
+            sa.select(later.c.seq)
+            .where(
+                later.c.key == open_alert.c.key,
+                later.c.seq > open_alert.c.seq,
+                later.c.event.in_(("ack", "acknowledge", "escalate")),
+            )
+            .exists()
+        )
+        query = (
+            sa.select(open_alert.c.seq)
+            .join(told, told.c.seq == open_alert.c.seq)
+            .where(told.c.at <= microseconds(until), ~noted)
+            .order_by(open_alert.c.seq)
+        )
+        return self._entries(query)
+
+    def last_told(self, place: tuple[str, str, str]) -> Entry | None:
+        """The newest alert about a place: a cause, a check and a scope."""
+        return self._entry(sa.select(sa.func.max(told.c.seq)).where(told.c.place == place_of(*place)))
 
     def pending(self, now: datetime) -> list[Pending]:
         """The deliveries that are owed and due at ``now``, oldest alert first."""
@@ -370,6 +461,9 @@ class Projection:
             .where(span.c.since < microseconds(until), span.c.until > microseconds(since))
             .order_by(span.c.seq)
         )
+        return self._entries(query)
+
+    def _entries(self, query: sa.Select[Any]) -> list[Entry]:
         with self._reading() as connection:
             return [read_entry(connection, seq) for seq in connection.execute(query).scalars().all()]
 
@@ -385,6 +479,16 @@ class Projection:
             while rows := connection.execute(query.where(key > last).order_by(key).limit(PAGE)).all():
                 yield from rows
                 last = rows[-1][0]
+
+
+def _pair_id(check: str, scope: str) -> sa.ScalarSelect[int]:
+    return (
+        sa.select(pair.c.id)
+        .join(check_name, check_name.c.id == pair.c.check_id)
+        .join(scope_name, scope_name.c.id == pair.c.scope_id)
+        .where(check_name.c.name == check, scope_name.c.name == scope)
+        .scalar_subquery()
+    )
 
 
 def _with_pair(table: sa.Table) -> sa.Join:

@@ -84,7 +84,7 @@ class Ledger:
             check_name(origin)
         except BadNote as error:
             raise ConfigError(f"the ledger's origin is no name: {error}") from error
-        database = Database.open(url, create=create, patience=patience)
+        database = Database.open(url, create=create, patience=patience, derive=_rebuild)
         try:
             begun = _begun_as(database, origin, create)
             if begun != origin:
@@ -359,18 +359,8 @@ class Ledger:
 
     def rebuild(self, progress: Progress | None = None) -> None:
         """Throws the derived tables away and makes them again from the entries, in one transaction."""
-        bases = records.Bases()
         with self._writer, self._database.writing() as connection:
-            size = _size(connection)
-            projecting.empty(connection)
-            projector = projecting.Projector(connection, partial(records.read_blob, connection))
-            start = 0
-            while page := records.read_entries(connection, start, None, None, bases):
-                for found in page:
-                    projector.apply(found)
-                start = page[-1].seq + 1
-                if progress is not None:
-                    progress(start, size)
+            _rebuild(connection, progress)
 
 
 class Batch:
@@ -413,6 +403,10 @@ class Batch:
 
     def has_blob(self, digest: str) -> bool:
         return records.has_blob(self._connection, digest)
+
+    def read(self, digest: str) -> bytes:
+        """The bytes behind a digest, also of a blob that this batch keeps. Raises StoreError when they are absent."""
+        return records.read_blob(self._connection, digest)
 
     def drop(self, digests: Collection[str], entry: Entry) -> None:
         """Takes payloads away for good, as ``entry``, added before, says. Raises StoreError when one is not there."""
@@ -480,6 +474,20 @@ def _no_fence(connection: sa.Connection) -> None:
 
 _INSERT = sa.insert(entry)
 _EDGE = sa.update(edge).where(edge.c.level == sa.bindparam("wanted")).values(hashes=sa.bindparam("held"))
+
+
+def _rebuild(connection: sa.Connection, progress: Progress | None = None) -> None:
+    bases = records.Bases()
+    size = connection.execute(sa.select(head.c.size)).scalar_one_or_none() or 0
+    projecting.empty(connection)
+    projector = projecting.Projector(connection, partial(records.read_blob, connection))
+    start = 0
+    while page := records.read_entries(connection, start, None, None, bases):
+        for found in page:
+            projector.apply(found)
+        start = page[-1].seq + 1
+        if progress is not None:
+            progress(start, size)
 
 
 def _begun_as(database: Database, origin: str, create: bool) -> str:

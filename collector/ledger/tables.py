@@ -151,6 +151,7 @@ run = _table(
     _whole("reason_id", ForeignKey("reason_text.id"), null=True),
 )
 Index("run_by_moment", run.c.moment)
+Index("run_by_pair", run.c.pair_id, run.c.seq)
 
 
 def _interval(name: str, *items: SchemaItem) -> Table:
@@ -200,6 +201,17 @@ Index("span_by_account", span.c.kind, span.c.account_id, span.c.seq)
 
 open_alert = _table("open_alert", Column("key", Words, primary_key=True), _whole("seq"))
 
+told = _table(
+    "told",  # alerts and acknowledgements by what they are about
+    _key("seq"),
+    _text("key"),  # "" for an acknowledgement of an alert that is unknown
+    _text("place"),  # cause, check and scope as one word; "" for an acknowledgement
+    _text("event"),  # of the alert, or "ack"
+    _whole("at"),
+)
+Index("told_by_key", told.c.key, told.c.seq)
+Index("told_by_place", told.c.place, told.c.at)
+
 outbox = _table(
     "outbox",  # deliveries that are still owed
     _key("alert"),
@@ -219,5 +231,6 @@ DERIVED = (  # in an order in which they can be filled; emptied from the end
     scope_interval,
     span,
     open_alert,
+    told,
     outbox,
 )

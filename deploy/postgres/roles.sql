@@ -22,5 +22,6 @@ GRANT UPDATE (encoding, base, depth, data), DELETE ON blob TO collector_writer;
 
 -- Derived: emptied and made again from the log at will.
 GRANT INSERT, UPDATE, DELETE ON
-  check_name, scope_name, subject_name, reason_text, pair, run, state_interval, scope_interval, span, open_alert, outbox
+  check_name, scope_name, subject_name, reason_text, pair, run, state_interval, scope_interval, span, open_alert, told,
+  outbox
   TO collector_writer;

@@ -17,6 +17,7 @@ from alembic.script import ScriptDirectory
 from collector.errors import StoreError
 from collector.ledger import database
 from collector.ledger.database import Database
+from collector.ledger.entry import Draft, Kind
 from collector.ledger.store import Ledger
 from collector.ledger.tables import metadata
 
@@ -117,6 +118,19 @@ def test_an_empty_ledger_in_postgresql_goes_down_and_up_again(ledger, url, vanda
     assert left == {"alembic_version", "alembic_version_pkc"}
     migrate(url, "upgrade", "head")
     assert set(vandal.read(POSTGRES_NAMES)) == before
+
+
+def test_an_older_ledger_is_brought_up_to_date_with_everything_that_is_derived(ledger, url, world):
+    about = {"cause": "failed", "check": "aws-a", "scope": "aws/1", "key": "one", "event": "trigger", "channels": []}
+    with ledger.write() as batch:
+        raised = batch.add(Draft(Kind.ALERT, world.at(0), about))
+    ledger.close()
+    migrate(url, "downgrade", "0003")
+    with pytest.raises(StoreError, match="collector db upgrade"):
+        Ledger.open(url, origin=ORIGIN, signer=None)
+    again = Ledger.open(url, origin=ORIGIN, signer=None, create=True)
+    assert again.projection.told_of("one") == [raised]
+    again.close()
 
 
 def test_a_downgrade_never_destroys_evidence(ledger, url, world):

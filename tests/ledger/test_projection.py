@@ -319,8 +319,15 @@ def test_the_newest_entry_of_a_kind_and_of_a_check(ledger, world):
 # --- alerts ---
 
 
-def alert(world, batch, key, event="trigger", channels=("pager", "mail"), hour=0):
-    return batch.add(Draft(Kind.ALERT, world.at(hour), {"key": key, "event": event, "channels": list(channels)}))
+def alert(world, batch, key, event="trigger", channels=("pager", "mail"), hour=0, **more):
+    about = {"cause": "failed", "check": "aws-a", "scope": "aws/1", **more}
+    fields = {"key": key, "event": event, "channels": list(channels), **about}
+    return batch.add(Draft(Kind.ALERT, world.at(hour), fields))
+
+
+def ack(world, batch, to, hour=0):
+    fields = {"alert": to.seq, "key": to.data["key"], "person": "Ann", "note": "", "via": "cli"}
+    return batch.add(Draft(Kind.ACK, world.at(hour), fields))
 
 
 def deliver(world, batch, to, channel, outcome, attempt=1, retry=None, hour=0):
@@ -358,6 +365,72 @@ def test_an_alert_is_owed_to_each_channel_until_it_is_settled(ledger, world):
         deliver(world, batch, raised, "pager", "gave-up", attempt=2)
         deliver(world, batch, raised, "pager", "failed", attempt=3, retry=9)  # too late: settled stays settled
     assert ask(world.at(99)) == []
+
+
+def test_an_alert_that_is_held_is_not_due_before_its_time(ledger, world):
+    with ledger.write() as batch:
+        raised = alert(world, batch, "one", quiet={"mail": canonical.stamp(world.at(8))})
+    ask = ledger.projection.pending
+    assert [(p.channel, p.attempt) for p in ask(world.at(0))] == [("pager", 1)]
+    assert [(p.alert, p.channel) for p in ask(world.at(8))] == [(raised, "mail"), (raised, "pager")]
+
+
+def test_what_was_told_of_a_place_and_of_a_key_is_found(ledger, world):
+    with ledger.write() as batch:
+        first = alert(world, batch, "one", hour=1)
+        over = alert(world, batch, "one", "resolve", hour=2)
+        again = alert(world, batch, "one", hour=3)
+        alert(world, batch, "two", hour=4, scope="aws/2")
+        part = alert(world, batch, "one", "update", hour=5)
+        noted = ack(world, batch, again, hour=6)
+    ask = ledger.projection
+    assert ask.told("failed", "aws-a", "aws/1", world.at(0)) == [first, over, again, part]
+    assert ask.told("failed", "aws-a", "aws/1", world.at(3)) == [again, part]
+    assert ask.told("blind", "aws-a", "aws/1", world.at(0)) == []
+    assert ask.told_of("one") == [again, part, noted]
+    assert ask.told_of("one", "update") == [part]
+    assert ask.told_of("nobody") == []
+    assert ask.last_told(("failed", "aws-a", "aws/1")) == part
+    assert ask.last_told(("blind", "aws-a", "aws/1")) is None
+
+
+@pytest.mark.parametrize("event", ["ack", "acknowledge", "escalate", "resolve"])
+def test_an_alert_is_unheard_until_somebody_took_note_or_another_was_told_or_it_is_over(ledger, world, event):
+    with ledger.write() as batch:
+        one = alert(world, batch, "one", hour=1)
+        alert(world, batch, "one", "update", hour=2)
+        two = alert(world, batch, "two", hour=3)
+    assert ledger.projection.unheard(world.at(0)) == []
+    assert ledger.projection.unheard(world.at(1)) == [one]
+    assert ledger.projection.unheard(world.at(3)) == [one, two]
+    with ledger.write() as batch:
+        ack(world, batch, one, hour=4) if event == "ack" else alert(world, batch, "one", event, hour=4)
+    assert ledger.projection.unheard(world.at(9)) == [two]
+    with ledger.write() as batch:
+        again = alert(world, batch, "one", hour=5)
+    assert ledger.projection.unheard(world.at(9)) == [two, again]
+
+
+def test_the_runs_before_an_entry_and_how_its_subjects_stood_are_found(ledger, world):
+    seqs = []
+    for hour, population in enumerate(({"a": GOOD, "b": BAD}, {"a": BAD, "b": BAD}, None, {"a": BAD})):
+        with ledger.write() as batch:
+            seqs.append(world.run(batch, hour, population, check="aws-a", region="r").seq)
+            world.run(batch, hour, {"z": GOOD}, check="aws-b", region="r")
+    scope = ledger.entry(seqs[0]).data["scope"]
+    ask = ledger.projection
+    found = ask.runs_before("aws-a", scope, seqs[3], 9)
+    assert [(run.seq, run.seen) for run in found] == [(seqs[2], False), (seqs[1], True), (seqs[0], True)]
+    assert [run.started for run in found] == [begun(world, hour) for hour in (2, 1, 0)]
+    assert [run.seq for run in ask.runs_before("aws-a", scope, seqs[3], 1)] == [seqs[2]]
+    assert ask.runs_before("aws-a", "aws/nowhere", seqs[3], 9) == []
+    stood = sorted(ask.stood("aws-a", scope, world.at(0)))
+    assert stood == [
+        ("a", State.NOT_SATISFIED, seqs[1], None),
+        ("a", State.SATISFIED, seqs[0], seqs[1]),
+        ("b", State.NOT_SATISFIED, seqs[0], seqs[3]),
+    ]
+    assert sorted(ask.stood("aws-a", scope, begun(world, 2)))[0] == ("a", State.NOT_SATISFIED, seqs[1], None)
 
 
 def test_an_alert_or_delivery_that_says_something_else_is_refused(ledger, world):
@@ -420,7 +493,7 @@ def test_rebuilt_is_what_was_live_row_by_row(ledger, world, seed):
                     batch, hour, population, check=check, region=region, by_hand=chance.random() < 0.1, facts=facts
                 )
             if chance.random() < 0.3:
-                event = chance.choice(["trigger", "trigger", "resolve"])
+                event = chance.choice(["trigger", "trigger", "resolve", "update"])
                 raised.append(alert(world, batch, chance.choice("xyz"), event, hour=hour))
             if raised and chance.random() < 0.4:
                 outcome = chance.choice(["delivered", "failed", "gave-up"])
@@ -431,7 +504,7 @@ def test_rebuilt_is_what_was_live_row_by_row(ledger, world, seed):
             if chance.random() < 0.1:
                 batch.add(Draft(Kind.CHECK, world.at(hour), {"check": chance.choice(["aws-a", "aws-c"]), "code": ""}))
     before = derived(ledger)
-    assert all(before[name] for name in ("run", "state_interval", "scope_interval", "open_alert", "outbox", "span"))
+    assert all(before[name] for name in ("run", "state_interval", "scope_interval", "open_alert", "outbox", "span", "told"))
     told = []
     ledger.rebuild(lambda done, total: told.append((done, total)))
     assert derived(ledger) == before
