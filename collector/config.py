@@ -10,25 +10,25 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from collector import tomlfile
+from collector.config_alerts import Alerts
+from collector.config_feed import Feeds
 from collector.config_places import Anchors
+from collector.config_routes import Digest, Route
 from collector.config_values import (
     GUID,
     Criteria,
     InFolder,
-    Mailbox,
     ScopeText,
     Variable,
     database_url,
     day_or_time,
     listen_text,
     secret_of,
-    url_text,
     zone_name,
 )
 from collector.errors import ConfigError
@@ -36,7 +36,6 @@ from collector.model import ACCOUNT_WORDS, Scope
 from collector.tomlfile import Duration, Name, Seconds, Table, Text, Whole, distinct, matching, nearest
 
 PREFIX = "COLLECTOR_"
-SECRET_BYTES_MIN = 16  # shorter keys of an HMAC can be guessed
 
 
 # --- the sections ---
@@ -292,113 +291,6 @@ class Log(Table):
     level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least that is said.")
 
 
-class Webhook(Table):
-    """A receiver of signed JSON over HTTP; how to verify the signature is in `collector/alert/webhook.py`."""
-
-    url: Annotated[str, AfterValidator(url_text)] = Field(description="Where to send. Redirects are not followed.")
-    secret_env: Variable | None = Field(
-        default=None, description="Environment variable that holds the signing secret. This or `secret_file`."
-    )
-    secret_file: InFolder | None = Field(default=None, description="File that holds the signing secret.")
-    timeout: Duration = Field(default=Seconds(10), description="How long to wait for the receiver.")
-
-    @model_validator(mode="after")
-    def _one_secret(self) -> Webhook:
-        if (self.secret_env is None) == (self.secret_file is None):
-            raise ValueError("needs exactly one of secret_env and secret_file, so that the receiver can trust it")
-        return self
-
-    def secret(self, environ: Mapping[str, str]) -> bytes:
-        """The signing secret. Raises ConfigError when it is not there or too short."""
-        found = secret_of(self.secret_env, self.secret_file, environ).encode()
-        if len(found) < SECRET_BYTES_MIN:
-            where = self.secret_env or self.secret_file
-            raise ConfigError(f"{where}: the secret has fewer than {SECRET_BYTES_MIN} bytes; make a longer one")
-        return found
-
-    def record(self) -> dict[str, Any]:
-        parts = urlsplit(self.url)  # the path and the query of a webhook are often its password
-        port = f":{parts.port}" if parts.port else ""
-        return {"host": f"{parts.scheme}://{parts.hostname}{port}", "timeout": tomlfile.duration_text(self.timeout)}
-
-
-class Email(Table):
-    """Addresses that are written to over SMTP."""
-
-    host: Text = Field(description="The mail server.")
-    port: Annotated[Whole, Field(ge=1, le=65_535)] = Field(description="Commonly 587 for starttls, 465 for tls.")
-    sender: Mailbox = Field(alias="from", description="Address that the messages come from.")
-    to: Annotated[tuple[Mailbox, ...], Field(min_length=1), AfterValidator(distinct)] = Field(
-        description="Addresses that the messages go to."
-    )
-    tls: Literal["none", "starttls", "tls"] = Field(
-        default="starttls", description="How the connection is protected. Certificates are always verified."
-    )
-    username: str = Field(default="", description="Name to log in with. Empty: no login.")
-    password_env: Variable | None = Field(
-        default=None, description="Environment variable that holds the password. This or `password_file`."
-    )
-    password_file: InFolder | None = Field(default=None, description="File that holds the password.")
-    timeout: Duration = Field(default=Seconds(20), description="How long to wait for the mail server.")
-
-    @model_validator(mode="after")
-    def _login(self) -> Email:
-        given = (self.password_env is not None) + (self.password_file is not None)
-        if given != (1 if self.username else 0):
-            raise ValueError("username goes with exactly one of password_env and password_file; name both or none")
-        if self.username and self.tls == "none":
-            raise ValueError('a password is not sent in the clear; set tls to "starttls" or "tls"')
-        return self
-
-    def password(self, environ: Mapping[str, str]) -> str:
-        """The password, "" without a username. Raises ConfigError when it is not there."""
-        return secret_of(self.password_env, self.password_file, environ) if self.username else ""
-
-    def record(self) -> dict[str, Any]:
-        return {"host": self.host, "port": self.port, "from": self.sender, "to": list(self.to), "tls": self.tls}
-
-
-class Alerts(Table):
-    """The channels that alerts go over. A name stands for one channel, whatever its kind."""
-
-    webhook: Mapping[Name, Webhook] = Field(default={}, description="Signed webhooks by name.")
-    email: Mapping[Name, Email] = Field(default={}, description="E-mail channels by name.")
-
-    @model_validator(mode="after")
-    def _one_name(self) -> Alerts:
-        for name in self.webhook:
-            if name in self.email:
-                raise ValueError(f"{name!r} is a webhook and an e-mail channel; rename one")
-        return self
-
-    def names(self) -> tuple[str, ...]:
-        """All channels, in the order of the file: webhooks, then e-mail."""
-        return (*self.webhook, *self.email)
-
-
-class Match(Table):
-    """What an alert must be for a route to take it. A key that is left out matches everything."""
-
-    family: Text | None = Field(default=None, description="Family of the check: `mfa`.")
-    owner: Text | None = Field(default=None, description="Owner of the control.")
-    control: Text | None = Field(default=None, description="Id of the control.")
-    scope: ScopeText | None = Field(default=None, description="A scope and everything below it: `aws/123456789012`.")
-    cause: Literal["failed", "blind", "missed", "late", "anchor", "lapsed"] | None = Field(
-        default=None,
-        description="A subject failed or could not be seen, a slot was missed or late, a place outside took no checkpoint, or an "
-        "acceptance ran out.",
-    )
-
-
-class Route(Table):
-    """Who is told. The first route that matches wins; an alert that none matches goes over every channel."""
-
-    match: Match = Field(default=Match(), description="What the route takes. Empty: everything.")
-    channels: Annotated[tuple[Name, ...], AfterValidator(distinct)] = Field(
-        description="Names of channels. Empty: the alert is written down and nobody is told."
-    )
-
-
 class Retention(Table):
     """How long raw answers, call logs and observations are kept. Digests and entries stay for ever."""
 
@@ -466,7 +358,9 @@ class Settings(Table):
     log: Log = Field(default=Log(), description="Log.")
     alerts: Alerts = Field(default=Alerts(), description="Channels.")
     route: tuple[Route, ...] = Field(default=(), description="Who is told.")
+    digest: Digest | None = Field(default=None, description="What is told once a day.")
     anchors: Anchors = Field(default=Anchors(), description="Places outside that hold checkpoints.")
+    feed: Feeds = Field(default=Feeds(), description="What tells of changes between the slots.")
     retention: Retention = Field(default=Retention(), description="How long payloads are kept.")
     windows: Mapping[Name, Window] = Field(default={}, description="Observation windows by name.")
 
@@ -490,12 +384,13 @@ class Settings(Table):
                     f"[anchors.email.{name}] names the channel {mail.channel!r}; "
                     f"{nearest(mail.channel, self.alerts.email)}"
                 )
-        for number, route in enumerate(self.route, 1):
-            for channel in route.channels:
+        told = [(f"[[route]] number {n}", (*r.channels, *r.escalate_to)) for n, r in enumerate(self.route, 1)]
+        if self.digest is not None:
+            told.append(("[digest]", self.digest.channels))
+        for where, channels in told:
+            for channel in channels:
                 if channel not in known:
-                    raise ValueError(
-                        f"[[route]] number {number} names the channel {channel!r}; {nearest(channel, known)}"
-                    )
+                    raise ValueError(f"{where} names the channel {channel!r}; {nearest(channel, known)}")
         return self
 
 
@@ -524,9 +419,15 @@ def _override(raw: dict[str, Any], environ: Mapping[str, str]) -> dict[tuple[int
         if not isinstance(table, dict):
             continue  # not a table at all: the model says so
         text = environ[name]
-        table[key] = int(text) if kind is int and re.fullmatch(r"-?[0-9]{1,15}", text) else text
+        table[key] = _value(text, kind)
         sources[(section, key)] = f"environment variable {name}"
     return sources
+
+
+def _value(text: str, kind: Any) -> str | int | bool:
+    if kind is int and re.fullmatch(r"-?[0-9]{1,15}", text):
+        return int(text)
+    return text == "true" if kind is bool and text in ("true", "false") else text
 
 
 def overridable() -> dict[str, tuple[str, str, Any]]:
@@ -549,6 +450,12 @@ _HEADERS = {
     "gcp": "[[gcp]]",
     "alerts.webhook": "[alerts.webhook.NAME]",
     "alerts.email": "[alerts.email.NAME]",
+    "alerts.pagerduty": "[alerts.pagerduty.NAME]",
+    "alerts.slack": "[alerts.slack.NAME]",
+    "alerts.teams": "[alerts.teams.NAME]",
+    "alerts.alertmanager": "[alerts.alertmanager.NAME]",
+    "alerts.sns": "[alerts.sns.NAME]",
+    "alerts.apprise": "[alerts.apprise.NAME]",
     "anchors.tsa": "[anchors.tsa.NAME]",
     "anchors.s3": "[anchors.s3.NAME]",
     "anchors.azure_blob": "[anchors.azure-blob.NAME]",
@@ -556,6 +463,7 @@ _HEADERS = {
     "anchors.witness": "[anchors.witness.NAME]",
     "anchors.file": "[anchors.file.NAME]",
     "anchors.email": "[anchors.email.NAME]",
+    "feed.aws": "[feed.aws.NAME]",
     "route": "[[route]]",
     "route.match": "[[route]] match = { ... }",
     "windows": "[windows.NAME]",

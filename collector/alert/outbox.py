@@ -7,19 +7,17 @@ given up. A crash between the two sends it again with the same key: at least onc
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 import structlog
 
 from collector import canonical
-from collector.alert.email import Email
+from collector.alert.channels import open_channels as open_channels
 from collector.alert.message import Channel, DeliveryFailed
-from collector.alert.webhook import Webhook
-from collector.config import Settings
 from collector.ledger.entry import Draft, Entry, Kind
 from collector.ledger.store import Ledger
 
@@ -38,6 +36,16 @@ DELIVERIES_MAX = 100  # of one pass, so that a shutdown waits for few
 
 log = structlog.get_logger(__name__)
 
+# Until when a receiver asked to be left alone, by its channel. Forgotten with the process: it will ask again.
+_left_alone: WeakKeyDictionary[Channel, datetime] = WeakKeyDictionary()
+
+
+class _Outcome(NamedTuple):
+    outcome: str
+    detail: str
+    hope: bool  # whether it may still arrive later
+    retry_after: float | None  # seconds for which the receiver asks to be left alone
+
 
 class _Owed(Protocol):
     """What of ``ledger.projection.Pending`` is used here."""
@@ -52,26 +60,6 @@ class _Owed(Protocol):
     def retry_at(self) -> datetime | None: ...
 
 
-def open_channels(settings: Settings, environ: Mapping[str, str] = os.environ) -> dict[str, Channel]:
-    """Every configured channel by name, with its secret. Raises ConfigError when a secret is not there."""
-    channels: dict[str, Channel] = {}
-    for name, webhook in settings.alerts.webhook.items():
-        channels[name] = Webhook(webhook.url, webhook.secret(environ), timeout=webhook.timeout)
-    for name, email in settings.alerts.email.items():
-        channels[name] = Email(
-            email.host,
-            email.port,
-            sender=email.sender,
-            to=email.to,
-            tls=email.tls,
-            username=email.username,
-            password=email.password(environ),
-            domain=settings.collector.origin.partition("/")[0],
-            timeout=email.timeout,
-        )
-    return channels
-
-
 def deliver_due(ledger: Ledger, channels: Channels, clock: Callable[[], datetime]) -> Counts:
     """One pass over what is owed and due: sends, and writes a ``delivery`` entry after each attempt.
 
@@ -84,7 +72,7 @@ def deliver_due(ledger: Ledger, channels: Channels, clock: Callable[[], datetime
     if not ledger.projection.pending(now):
         return counts
     waiting: set[tuple[str, str]] = set()  # (channel, key) with something older still owed
-    silent: set[str] = set()  # channels that just failed
+    silent = {name for name, channel in channels.items() if _left_alone.get(channel, now) > now}  # and what just failed
     for owed in ledger.projection.pending(datetime.max.replace(tzinfo=UTC)):
         thing = (owed.channel, owed.alert.data["key"])
         later = owed.retry_at is not None and owed.retry_at > now
@@ -106,13 +94,17 @@ def _deliver(ledger: Ledger, owed: _Owed, channel: Channel | None, clock: Callab
     if channel is None:
         outcome, detail = GAVE_UP, "no channel of this name is configured any more"
     else:
-        outcome, detail, hope = _send(owed, channel)
+        outcome, detail, hope, asked = _send(owed, channel)
         if hope:
             now = clock()
+            pause = timedelta(seconds=min(asked or 0, RETRY_SECONDS_MAX))
+            if pause:
+                _left_alone[channel] = now + pause
             if now - owed.alert.at >= GIVE_UP_AFTER and owed.attempt >= ATTEMPTS_MIN:
                 outcome, detail = GAVE_UP, f"{detail}; given up after {owed.attempt} attempts"
             else:
-                retry_at = now + retry_after(owed.attempt, f"{owed.alert.data['key']}{owed.channel}")
+                ours = retry_after(owed.attempt, f"{owed.alert.data['key']}{owed.channel}")
+                retry_at = now + max(ours, pause)
     if outcome != DELIVERED:
         log.warning(outcome, channel=owed.channel, alert=owed.alert.seq, attempt=owed.attempt, detail=detail)
     fields: dict[str, Any] = {
@@ -128,15 +120,14 @@ def _deliver(ledger: Ledger, owed: _Owed, channel: Channel | None, clock: Callab
     return outcome
 
 
-def _send(owed: _Owed, channel: Channel) -> tuple[str, str, bool]:
-    """Outcome, detail, and whether it may still arrive later."""
+def _send(owed: _Owed, channel: Channel) -> _Outcome:
     try:
-        return DELIVERED, channel.send(owed.alert.data), False
+        return _Outcome(DELIVERED, channel.send(owed.alert.data), False, None)
     except DeliveryFailed as error:
-        return (FAILED if error.retry else GAVE_UP), error.detail, error.retry
+        return _Outcome(FAILED if error.retry else GAVE_UP, error.detail, error.retry, error.retry_after)
     except Exception as error:  # a defect of one channel must not silence the others; it is logged with its trace
         log.exception("channel", channel=owed.channel, alert=owed.alert.seq)
-        return FAILED, f"the channel crashed: {type(error).__name__}", True
+        return _Outcome(FAILED, f"the channel crashed: {type(error).__name__}", True, None)
 
 
 def retry_after(attempt: int, salt: str) -> timedelta:
