@@ -1,11 +1,14 @@
-"""Three pages for machines: is it alive, is it ready, what does it count. Serves no evidence and takes no input."""
+"""Three pages for machines: is it alive, is it ready, what does it count. Serves no evidence.
+
+What it takes in are the signed hooks of ``hooks.py``, where a channel has one, and nothing else.
+"""
 
 from __future__ import annotations
 
 import json
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import uvicorn
 from starlette.applications import Starlette
@@ -16,6 +19,7 @@ from starlette.routing import Route
 
 from collector.config_values import listen_address
 from collector.errors import ConfigError
+from collector.web import hooks as signed
 from collector.web.metrics import Metrics
 
 START_SECONDS_MAX = 10
@@ -24,12 +28,18 @@ CONNECTIONS_MAX = 64
 REASON_CHARACTERS_MAX = 300
 
 
-def application(alive: Callable[[], bool], ready: Callable[[], Sequence[str]], metrics: Metrics) -> Starlette:
+def application(
+    alive: Callable[[], bool],
+    ready: Callable[[], Sequence[str]],
+    metrics: Metrics,
+    hooks: Mapping[str, signed.PagerDutyHook] = {},
+) -> Starlette:
     """The pages.
 
     * ``/healthz``: 200 ``{"alive": true}``, 503 when the collector's clock no longer ticks: restart it.
     * ``/readyz``: 200 ``{"ready": true, "reasons": []}``, 503 with the reasons in words.
     * ``/metrics``: Prometheus text, or OpenMetrics when the ``Accept`` header asks for it.
+    * ``/hooks/pagerduty/NAME`` (POST): acknowledgements, for the ``hooks`` that there are.
     """
 
     async def healthz(request: Request) -> Response:
@@ -44,7 +54,8 @@ def application(alive: Callable[[], bool], ready: Callable[[], Sequence[str]], m
         body, content_type = await run_in_threadpool(metrics.exposition, request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type, "cache-control": "no-store"})
 
-    return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition)])
+    pages = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition)]
+    return Starlette(routes=[*pages, *signed.routes(hooks)])
 
 
 def _json(value: object, fine: bool) -> Response:
@@ -56,10 +67,16 @@ class Server:
     """The pages on a thread. ``listen`` is host:port, "" for off; ``url`` says where it really listens."""
 
     def __init__(
-        self, listen: str, *, alive: Callable[[], bool], ready: Callable[[], Sequence[str]], metrics: Metrics
+        self,
+        listen: str,
+        *,
+        alive: Callable[[], bool],
+        ready: Callable[[], Sequence[str]],
+        metrics: Metrics,
+        hooks: Mapping[str, signed.PagerDutyHook] = {},
     ) -> None:
         self._listen = listen
-        self._application = application(alive, ready, metrics)
+        self._application = application(alive, ready, metrics, hooks)
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
         self.url = ""
