@@ -348,6 +348,7 @@ def run(settings: Settings, clouds: Opener | None = None) -> int:
     """The daemon until SIGTERM or SIGINT. Returns 0."""
     # a web server is no part of any other command
     from collector.web.app import Server
+    from collector.web.hooks import open_hooks
     from collector.web.metrics import Metrics
 
     stop = threading.Event()
@@ -359,7 +360,8 @@ def run(settings: Settings, clouds: Opener | None = None) -> int:
         metrics.channels(channels)
         metrics.refresh(operation.ledger)
         daemon = Daemon(operation, channels, metrics, anchoring(operation))
-        server = Server(settings.web.listen, alive=daemon.alive, ready=daemon.ready, metrics=metrics)
+        hooks = open_hooks(settings, os.environ, operation.ledger, decisions.acknowledge, operation.clock)
+        server = Server(settings.web.listen, alive=daemon.alive, ready=daemon.ready, metrics=metrics, hooks=hooks)
         daemon.start()
         server.start()
         log.info("started", origin=settings.collector.origin, checks=len(operation.controls.enabled))
