@@ -28,6 +28,6 @@ class AwsFeed(Table):
 
 
 class Feeds(Table):
-    """Queues that say what has changed. Each event has the subjects that it names looked at again, outside the slots."""
+    """Queues that say what has changed. The subjects that an event names are looked at again, between the slots."""
 
     aws: Mapping[Name, AwsFeed] = Field(default={}, description="SQS queues by name.")

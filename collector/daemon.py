@@ -27,12 +27,14 @@ from collector.clouds.directory import AccountSettings, Directory, Limits
 from collector.config import Settings
 from collector.controls import Controls
 from collector.errors import CollectorError, StoreError
+from collector.feeding import Feeding
 from collector.ledger.leading import RENEW_SECONDS, Fenced
 from collector.ledger.seal import OtherKey, Signer
 from collector.ledger.store import Ledger
 from collector.operation import Opener, Operation, Sealed
 from collector.registry import Registry
 from collector.schedule import Schedule
+from collector.spot import Spotted
 
 if TYPE_CHECKING:
     from collector.web.metrics import Metrics
@@ -126,6 +128,7 @@ class Daemon:
         self.schedule = Schedule()
         self.troubles: dict[str, str] = {}  # what went wrong last, by job; empty when all is well
         self.failed: CollectorError | None = None  # why this process must end
+        self.feeding = Feeding(operation, metrics.fed, self._spotted)
         self._leadership = operation.ledger.leadership
         self._ended = threading.Event()
         self._away = NOT_RUNNING  # why slots were lost while this process did not lead
@@ -175,6 +178,7 @@ class Daemon:
         elif not leads and self.schedule.running:
             log.warning("no longer leads; stands by")
             self.schedule.stop()
+            self.feeding.stop()
         self.metrics.leads(leads)
 
     @property
@@ -204,6 +208,7 @@ class Daemon:
         self.schedule.every("retention", 86_400, self._job("retention", self._drop))
         self.schedule.every("deliver", DELIVER_SECONDS, self._job("deliver", self._deliver))
         self.schedule.start()
+        self.feeding.start()
         log.info("leads", entries=operation.ledger.size())
         threading.Thread(target=self._catch_up, name="catch-up", daemon=True).start()
 
@@ -285,6 +290,17 @@ class Daemon:
 
         return job
 
+    def _spotted(self, found: Spotted) -> None:
+        states = [run.counts() for run in found.runs if run.population is not None]
+        log.info(
+            "looked again",
+            entries=[entry.seq for entry in found.entries],
+            subjects=sum(sum(counts.values()) for counts in states),
+            calls=found.calls,
+            alerts=found.alerts,
+        )
+        self.metrics.refresh(self.operation.ledger)
+
     def _note(self, sealed: Sealed | None) -> None:
         if sealed is None:
             return
@@ -313,7 +329,7 @@ class Daemon:
 
     def ready(self) -> list[str]:
         """Why the collector is not ready, in words; nothing when it is."""
-        return [f"{name}: {what}" for name, what in sorted(self.troubles.items())]
+        return [f"{name}: {what}" for name, what in sorted({**self.troubles, **self.feeding.troubles()}.items())]
 
     # --- the end ---
 
@@ -325,6 +341,7 @@ class Daemon:
         self._ended.set()
         led = self.leads
         self.schedule.stop()
+        self.feeding.stop()
         self.operation.stop()
         if isinstance(self.operation.clouds, Directory):
             self.operation.clouds.stop()

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from collector import __version__, canonical
+from collector import __version__, canonical, spot
 from collector.alert import route
 from collector.alert.standing import Standing
 from collector.check import limits_record, title_of
@@ -26,6 +26,7 @@ from collector.collect import Task, collect
 from collector.config import Settings
 from collector.controls import Controls
 from collector.errors import CannotObserve, CollectorError, ConfigError, Denied
+from collector.feed.event import Asked, News
 from collector.ledger.entry import Draft, Entry, Kind, gap_fields, observations_blob, plan_fields, run_fields
 from collector.ledger.store import Batch, Ledger
 from collector.model import CheckRun, Gap, Scope
@@ -340,6 +341,28 @@ class Operation:
                 entry = self._seal_one(batch, scope, slot, reference, principal, digest, run)
                 alerts += standing.after(run, entry.seq)
                 entries.append(replace(entry))  # without what was parsed of it: a run may have ten thousand
+    def spot(self, account: AccountSettings, asked: Sequence[Asked], news: News) -> spot.Spotted | None:
+        """Looks again at named subjects, outside the slots. None: the account is at work, or the collector stopped."""
+        turn = self._turns[account.scope]
+        if not turn.acquire(blocking=False):
+            return None
+        try:
+            looked = spot.look(self, account, asked, self._task)
+            return None if self._stopping.is_set() else spot.seal(self, account.scope, looked, news, self._standing)
+        finally:
+            turn.release()
+
+    def rerun(self, account: AccountSettings, pairs: Sequence[tuple[str, Scope]]) -> Sealed | None:
+        """Runs some checks in full, by hand. None: the account is at work, or the collector stopped."""
+        turn = self._turns[account.scope]
+        if not turn.acquire(blocking=False):
+            return None
+        try:
+            now, name = self.clock(), str(account.scope)
+            return self.observe(account, None, [Due(now, check, str(scope), name) for check, scope in pairs])
+        finally:
+            turn.release()
+
             alerts += self._resolve_missed(scope, standing)
         return Sealed(scope, slot, tuple(runs), tuple(entries), alerts, len(transcript.log))
 

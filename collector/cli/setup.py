@@ -155,8 +155,8 @@ def policy_command(
     """Print the least rights for exactly the checks that are enabled (all, without a configuration)."""
     if cloud not in PART_WORDS:
         raise errors.ConfigError(f"no policy for {cloud!r}; known: {', '.join(PART_WORDS)}")
-    if config.exists():
-        settings = settings_of(config)
+    settings = settings_of(config) if config.exists() else None
+    if settings is not None:
         registry = daemon.load_registry(settings)
         enabled = daemon.load_controls(settings, registry).enabled
     else:
@@ -166,7 +166,8 @@ def policy_command(
     if cloud == "aws":
         if form is Form.TERRAFORM:
             raise errors.ConfigError("the IAM policy is JSON, which Terraform's aws_iam_policy takes as it is")
-        print_json(aws.policy(checks))
+        queues = [(feed.queue_url, feed.region) for feed in settings.feed.aws.values()] if settings else []
+        print_json(aws.policy(checks, queues))
     elif form is Form.TERRAFORM:
         sys.stdout.write(azure.terraform(checks) if cloud == "azure" else gcp.terraform(checks))
     elif cloud == "azure":

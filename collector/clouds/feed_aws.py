@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import botocore.session
@@ -67,9 +67,8 @@ class SqsQueue:
         for start in range(0, len(receipts), MESSAGES_MAX):
             part = receipts[start : start + MESSAGES_MAX]
             entries = [{"Id": str(number), "ReceiptHandle": receipt} for number, receipt in enumerate(part)]
-            self._asked(
-                "DeleteMessage", lambda e=entries: self._client.delete_message_batch(QueueUrl=self.url, Entries=e)
-            )
+            batch = {"QueueUrl": self.url, "Entries": entries}
+            self._asked("DeleteMessage", partial(self._client.delete_message_batch, **batch))
 
     def _asked(self, operation: str, ask: Callable[[], Any]) -> Mapping[str, Any]:
         try:
