@@ -61,6 +61,15 @@ class Sealed:
     exchanges: int
 
 
+@dataclass(frozen=True)
+class _Gone:
+    """An account that was planned and is configured no longer."""
+
+    scope: Scope
+    chosen: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
+
+
 class AlreadyAnswered(CollectorError):
     """Another process sealed this slot first; this run is dropped, nothing is written twice."""
 
@@ -110,6 +119,7 @@ class Operation:
             for id in self.controls.enabled:
                 if self.registry[id].check.cloud in clouds:
                     self._announce_check(batch, id, now)
+        self._retire_plans()
 
     def _announce_check(self, batch: Batch, id: str, now: datetime) -> None:
         known = self.registry[id]
@@ -186,6 +196,26 @@ class Operation:
         found = self.ledger.projection.plans_in_force(str(account.scope), since, until)
         return [plan_from(entry.data) for entry in found]
 
+    def _retire_plans(self) -> None:
+        """Ends the plans of accounts that are configured no longer, since a plan reaches a year ahead.
+
+        What was due before and nobody observed is declared; from here on nothing is due of them.
+        """
+        known = {str(account.scope) for account in self.accounts}
+        for last in self.ledger.projection.latest_plans():
+            if last.data["account"] in known or not last.data["checks"]:
+                continue
+            gone = _Gone(Scope.parse(last.data["account"]))
+            lost = self.open_slots(gone)
+            now = self.clock()
+            until = max(now + PLAN_AHEAD, canonical.moment(last.data["until"]))
+            fields = plan_fields(gone.scope, now, until, (), last.data["parts"], self.config_digest)
+            with self.ledger.write() as batch:
+                for gap in _stretches(gone.scope, lost, "the account was taken out of the configuration"):
+                    batch.add(Draft(Kind.GAP, now, gap_fields(gap)))
+                batch.add(Draft(Kind.PLAN, now, fields))
+            log.info("no longer planned", account=str(gone.scope), lost=len(lost))
+
     def next_slot(self, account: AccountSettings, after: datetime) -> datetime | None:
         """The first moment after ``after`` at which anything is due."""
         first: datetime | None = None
@@ -204,8 +234,8 @@ class Operation:
         scope = str(account.scope)
         since = self._accounted.get(scope, now - LOOK_BACK)
         dues = list(due(self.plans(account, since, now), since, now + timedelta(seconds=1)))
-        rows = self.ledger.projection.runs(since=since, until=now + timedelta(seconds=1))
-        answered = {(row.check, row.scope, row.slot) for row in rows if row.slot is not None and row.account == scope}
+        rows = self.ledger.projection.runs(since=since, until=now + timedelta(seconds=1), account=scope)
+        answered = {(row.check, row.scope, row.slot) for row in rows if row.slot is not None}
         gaps = [
             Declared(row.seq, row.account, tuple(row.checks), row.since, row.until, row.reason)
             for row in self.ledger.projection.gaps(since, now + timedelta(seconds=1))

@@ -226,9 +226,12 @@ class Projection:
         until: datetime | None = None,
         check: str | None = None,
         scope: str | None = None,
+        account: str | None = None,
     ) -> Iterator[RunRow]:
         """Runs for slots in ``[since, until)``, by hand for their start, in the order of the ledger."""
         query = _of(_RUNS, check, scope)
+        if account is not None:
+            query = query.where(account_name.c.name == account)
         if since is not None:
             query = query.where(run.c.moment >= microseconds(since))
         if until is not None:
@@ -348,6 +351,12 @@ class Projection:
             .where(span.c.kind == Kind.PLAN.value, scope_name.c.name == account)
         )
         return self._entry(query)
+
+    def latest_plans(self) -> list[Entry]:
+        """The newest plan of each account that ever had one."""
+        newest = sa.select(sa.func.max(span.c.seq)).where(span.c.kind == Kind.PLAN.value).group_by(span.c.account_id)
+        with self._reading() as connection:
+            return [read_entry(connection, seq) for seq in sorted(connection.execute(newest).scalars().all())]
 
     def latest_check(self, check: str) -> Entry | None:
         """The newest ``check`` entry of one check."""
