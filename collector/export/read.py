@@ -314,8 +314,8 @@ def _rests_on(
         wanted |= {alert.seq for alert in one.alerts}
         wanted |= {ack.seq for alert in one.alerts for ack in alert.acks}
         wanted |= {seq for alert in one.alerts for seq in alert.delivered_by}
-        wanted |= {decision.seq for decision in one.decisions}
-    for decision in decided:
+    # with what ended each of them, also before the window: else a reader takes it for standing
+    for decision in (*decided, *(known for one in lives for known in one.decisions)):
         wanted |= {seq for seq in (decision.seq, decision.revokes, decision.ended_by) if seq is not None}
     return tuple(sorted(seq for seq in wanted if seq < first))
 
