@@ -354,6 +354,8 @@ def _version(card: CheckCard) -> tuple[str, Html]:
 def _system(text: str) -> str:
     scope = Scope.parse(text)
     part = f", {PART_WORDS[scope.cloud]} {scope.part}" if scope.part else ""
+    if scope.cloud == "gcp":  # its accounts say themselves what they are: organizations-461203958147
+        return f"{CLOUDS[scope.cloud]}, {scope.account.replace('-', '/', 1)}{part}"
     return f"{CLOUDS[scope.cloud]}, {ACCOUNT_WORDS[scope.cloud]} {scope.account}{part}"
 
 

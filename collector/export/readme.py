@@ -65,7 +65,10 @@ COMMANDS = (
         "python3 verify.py",
     ),
     (
-        "The same, against trust material that you hold: the log's key, an earlier checkpoint.",
+        (
+            "The same, against trust material that you hold: the log's key, earlier checkpoints, keys of witnesses, "
+            "roots of time stamping authorities. It says which of four levels of assurance holds for you."
+        ),
         "python3 verify.py --trust ../trust",
     ),
     ("The files alone, without Python.", "sha256sum -c SHA256SUMS"),
@@ -105,7 +108,11 @@ SAMPLES = (
 
 SAMPLE_COMMANDS = (
     (
-        "25 subjects in 25 slots of one control, drawn from this package alone.",
+        "25 items of one control, drawn from this package with nothing but Python.",
+        "python3 verify.py --sample ID --seed SEED --n 25",
+    ),
+    (
+        "The same with the collector installed, as a table with facts and evidence.",
         "collector sample --package PACKAGE --control ID --seed SEED --n 25 --out sample.csv",
     ),
 )

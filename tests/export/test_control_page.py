@@ -172,6 +172,19 @@ def test_a_look_says_what_it_answers_for(run: dict[str, object], said: str) -> N
     assert control_page._answers_for(run) == said
 
 
+@pytest.mark.parametrize(
+    ("scope", "said"),
+    [
+        ("aws/123456789012/eu-west-1", "AWS, account 123456789012, region eu-west-1"),
+        ("azure/t", "Azure, tenant t"),
+        ("gcp/organizations-461/acme-data", "Google Cloud, organizations/461, project acme-data"),
+        ("gcp/projects-acme-one", "Google Cloud, projects/acme-one"),
+    ],
+)
+def test_a_system_is_named_in_the_words_of_its_cloud(scope: str, said: str) -> None:
+    assert control_page._system(scope) == said
+
+
 # --- what a run rests on ---
 
 
