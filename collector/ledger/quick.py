@@ -6,14 +6,12 @@ hold by this is proved again by verify.py alone, so that both commands name the 
 
 from __future__ import annotations
 
-import hashlib
-import multiprocessing
+import json
 import os
-import zipfile
+import subprocess
+import sys
 from collections.abc import Callable, Collection
-from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from cryptography.exceptions import InvalidSignature
@@ -21,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, Ellip
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from collector.ledger import verify
+from collector.ledger import hashing, verify
 
-WORTH_A_PROCESS = 50_000  # entries: below, starting one takes longer than hashing them
+WORTH_A_PROCESS = 50_000  # entries: below, there is little to be won
 
 
 class Ed25519:
@@ -64,37 +62,45 @@ class Quick(verify.Plain):
 
     ed25519 = Ed25519
     p256 = P256
+    helpers: ClassVar[list[subprocess.Popen[bytes]]] = []
     loads = staticmethod(orjson.loads)  # type: ignore[assignment]  # a call less for each entry
 
     @staticmethod
     def roots(
         source: Any, name: str, first: int, frontier: list[bytes], stops: Collection[int]
     ) -> Callable[[], dict[int, bytes]] | None:
-        """Hashes the ledger beside the caller when it is long and there is a second processor."""
+        """Hashes the ledger beside the caller when it is long and there is a second processor.
+
+        What waits for it raises OSError when that process fails: then nothing is proved by it.
+        """
         if max(stops) - first < WORTH_A_PROCESS or (os.cpu_count() or 1) < 2:
             return None
         place = source.root if isinstance(source, verify.Folder) else source.path
-        pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-        found = pool.submit(hashed, place, name, first, frontier, frozenset(stops))
-        pool.shutdown(wait=False)
-        return found.result
+        job = {"place": str(place.resolve()), "name": name, "first": first, "stops": sorted(stops)}
+        job["frontier"] = [item.hex() for item in frontier]
+        helper = subprocess.Popen(  # noqa: S603  our own interpreter on our own file
+            [sys.executable, "-I", "-S", hashing.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert helper.stdin is not None
+        Quick.helpers.append(helper)
+        helper.stdin.write(json.dumps(job).encode())
+        helper.stdin.close()
+        helper.stdin = None
 
+        def wait() -> dict[int, bytes]:
+            answer, _ = helper.communicate()
+            if helper.returncode:
+                raise OSError(0, "the process that hashes beside this one failed", name)
+            return {int(seq): bytes.fromhex(root) for seq, root in json.loads(answer).items()}
 
-def hashed(place: Path, name: str, first: int, frontier: list[bytes], stops: Collection[int]) -> dict[int, bytes]:
-    """The root over the ledger at each of ``stops``: ``frontier`` over the entries before ``first``, then the lines.
+        return wait
 
-    Whether the package is one, and the lines are entries, the caller finds out meanwhile.
-    """
-    roots: dict[int, bytes] = {}
-    seq, sha256 = first, hashlib.sha256
-    with (place / name).open("rb") if place.is_dir() else zipfile.ZipFile(place).open(name) as lines:
-        for line in lines:
-            rising, size = sha256(b"\0" + line[:-1]).digest(), seq
-            while size & 1:
-                rising = sha256(b"\1" + frontier.pop() + rising).digest()
-                size >>= 1
-            frontier.append(rising)
-            seq += 1
-            if seq in stops:
-                roots[seq] = verify.fold(frontier)
-    return roots
+    @classmethod
+    def stop(cls) -> None:
+        """Ends what was begun beside us and is not waited for any more."""
+        while cls.helpers:
+            with cls.helpers.pop() as helper:
+                helper.kill()

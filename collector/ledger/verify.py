@@ -334,6 +334,10 @@ class Plain:
         """Begins to hash the lines of a file beside us, and gives what waits for the root at each of ``stops``."""
         return None
 
+    @staticmethod
+    def stop() -> None:
+        """Nothing that runs beside us is waited for any more."""
+
     decode = staticmethod(json.JSONDecoder().raw_decode)
 
     @classmethod
@@ -2839,6 +2843,7 @@ def prove(
     except OSError as error:
         broken = [(str(error.filename or path), f"cannot be read: {error.strerror}")]
     finally:
+        fast.stop()
         if progress:
             sys.stderr.write("\r" + " " * 60 + "\r")
     levels = proof.levels if proof and not broken else []
