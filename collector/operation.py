@@ -251,8 +251,8 @@ class Operation:
             return 0
         now = self.clock()
         with self.ledger.write() as batch:
-            entries = [batch.add(Draft(Kind.GAP, now, gap_fields(gap))) for gap in gaps]
             standing = self._standing(batch)
+            entries = [batch.add(Draft(Kind.GAP, now, gap_fields(gap))) for gap in gaps]
             first, last = gaps[0].since, gaps[-1].until
             words = f"nobody looked from {canonical.stamp(first)} to {canonical.stamp(last)}: {reason}"
             missed = Drift(Cause.MISSED, Event.TRIGGER, "", str(scope), "", words, first, None, entries[0].seq)
@@ -341,6 +341,28 @@ class Operation:
             self.plan(account, parts)
         return sealed
 
+    def spot(self, account: AccountSettings, asked: Sequence[Asked], news: News) -> spot.Spotted | None:
+        """Looks again at named subjects, outside the slots. None: the account is at work, or the collector stopped."""
+        turn = self._turns[account.scope]
+        if not turn.acquire(blocking=False):
+            return None
+        try:
+            looked = spot.look(self, account, asked, self._task)
+            return None if self._stopping.is_set() else spot.seal(self, account.scope, looked, news, self._standing)
+        finally:
+            turn.release()
+
+    def rerun(self, account: AccountSettings, pairs: Sequence[tuple[str, Scope]]) -> Sealed | None:
+        """Runs some checks in full, by hand. None: the account is at work, or the collector stopped."""
+        turn = self._turns[account.scope]
+        if not turn.acquire(blocking=False):
+            return None
+        try:
+            now, name = self.clock(), str(account.scope)
+            return self.observe(account, None, [Due(now, check, str(scope), name) for check, scope in pairs])
+        finally:
+            turn.release()
+
     def _task(self, id: str, scope: Scope, handle: Any) -> Task:
         check = self.registry[id].check
         within = handle.within(scope.part) if scope.part else handle
@@ -371,28 +393,6 @@ class Operation:
                 entry = self._seal_one(batch, scope, slot, reference, principal, digest, run)
                 alerts += standing.after(run, entry.seq)
                 entries.append(replace(entry))  # without what was parsed of it: a run may have ten thousand
-    def spot(self, account: AccountSettings, asked: Sequence[Asked], news: News) -> spot.Spotted | None:
-        """Looks again at named subjects, outside the slots. None: the account is at work, or the collector stopped."""
-        turn = self._turns[account.scope]
-        if not turn.acquire(blocking=False):
-            return None
-        try:
-            looked = spot.look(self, account, asked, self._task)
-            return None if self._stopping.is_set() else spot.seal(self, account.scope, looked, news, self._standing)
-        finally:
-            turn.release()
-
-    def rerun(self, account: AccountSettings, pairs: Sequence[tuple[str, Scope]]) -> Sealed | None:
-        """Runs some checks in full, by hand. None: the account is at work, or the collector stopped."""
-        turn = self._turns[account.scope]
-        if not turn.acquire(blocking=False):
-            return None
-        try:
-            now, name = self.clock(), str(account.scope)
-            return self.observe(account, None, [Due(now, check, str(scope), name) for check, scope in pairs])
-        finally:
-            turn.release()
-
             alerts += self._resolve_missed(scope, standing)
         return Sealed(scope, slot, tuple(runs), tuple(entries), alerts, len(transcript.log))
 

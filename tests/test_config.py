@@ -257,6 +257,8 @@ def test_every_override_that_is_documented_does_override(write):
     }
     values |= {
         "SIGNER": "awskms:///alias/log",
+        "LINK": "https://seven.example/{alert}",
+        "CHANGED_BY": "true",
         "PAYLOADS": "7m",
         "FORMAT": "json",
         "LEVEL": "error",
@@ -278,7 +280,7 @@ def test_secrets_come_from_the_environment_or_a_file_and_are_never_in_the_record
     settings = load(
         write(
             MINIMAL
-            + 'database = "postgresql+psycopg://ann:dbpass@db.internal/evidence?sslpassword=other"\n'
+            + 'database = "postgresql+psycopg://zoe:dbpass@db.internal/evidence?sslpassword=other"\n'
             + '[[aws]]\naccount = "123456789012"\nrole_arn = "arn:aws:iam::123456789012:role/r"\n'
             + 'external_id = "extern"\n'
             + WEBHOOK
@@ -299,7 +301,7 @@ def test_secrets_come_from_the_environment_or_a_file_and_are_never_in_the_record
     with pytest.raises(ConfigError, match="cannot be read: FileNotFoundError"):
         settings.alerts.email["team"].password({})
     written = canonical.record(settings.record()).decode()
-    for secret in ("dbpass", "ann", "other", "extern", "xoxsecretpath", "token=abc", "s3cr3t", "PAGER", str(tmp_path)):
+    for secret in ("dbpass", "zoe", "other", "extern", "xoxsecretpath", "token=abc", "s3cr3t", "PAGER", str(tmp_path)):
         assert secret not in written.replace("external_id", "")
     assert settings.record()["alerts"]["webhook"]["pager"] == {"host": "https://hooks.example.com", "timeout": "10s"}
     assert settings.record()["aws"][0]["external_id"] is True

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from collector import config, controls, daemon, registry
+from collector.alert.standing import Standing
 from collector.clouds.aws import Account
 from collector.clouds.transcript import Answer
 from collector.errors import StoreError
@@ -270,7 +271,7 @@ def test_a_seal_that_fails_half_way_leaves_nothing(bench: Bench, monkeypatch: py
     def broken(*_: Any) -> None:
         raise StoreError("the disk is full")
 
-    monkeypatch.setattr(Operation, "_alert", broken)
+    monkeypatch.setattr(Standing, "change", broken)
     with pytest.raises(StoreError):
         bench.hour()
     assert bench.ledger.size() == size

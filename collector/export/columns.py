@@ -117,7 +117,11 @@ EXCEPTIONS = Table(
         Column("mended_by", Form.WHOLE, "Ledger entry of the run that first saw it mended: the re-test."),
         Column("began_before_window", Form.FLAG, "Whether it is older than the window."),
         Column("still_open", Form.FLAG, "Whether it stood open at the window's end."),
-        Column("alerts", Form.WORD, "Ledger entries of the alerts raised for it in the window."),
+        Column(
+            "alerts",
+            Form.WORD,
+            "Ledger entries of the alerts that stood for it; a group stands for each of its subjects.",
+        ),
         Column("alerts_delivered", Form.TEXT, "Which channel took one, and when (UTC)."),
         Column("first_seen", Form.TIME, "When the run that first saw it began; it may be before the window."),
         Column("last_seen", Form.TIME, "When the last run of the window that found it not satisfied began."),
@@ -185,16 +189,21 @@ CHANGES = Table(
 )
 ALERTS = Table(
     "alerts",
-    "One row for each alert raised or resolved.",
+    "One row for each alert: raised, resolved, or what was told in between.",
     (
         Column("entry", Form.WHOLE, "Ledger entry."),
-        Column("at", Form.TIME, "When it was raised or resolved."),
-        Column("event", Form.WORD, "trigger or resolve."),
+        Column("at", Form.TIME, "When it was written."),
+        Column(
+            "event",
+            Form.WORD,
+            "trigger; resolve; update: over for some subjects of a group; escalate: told to others, since nobody took "
+            "note; acknowledge; explain: who changed it; digest.",
+        ),
         Column(
             "cause",
             Form.WORD,
-            "failed: not satisfied; blind: can no longer be read; missed: nobody looked; anchor: a place outside takes "
-            "no checkpoint; lapsed: an acceptance is over.",
+            "failed: not satisfied; blind: can no longer be read; missed: nobody looked; late: runs begin after "
+            "their grace; anchor: a place outside takes no checkpoint; lapsed: an acceptance is over; digest: the day.",
         ),
         CHECK,
         SCOPE,

@@ -69,6 +69,9 @@ class AlertLine:
     deliveries: tuple[tuple[str, str, datetime], ...]  # channel, outcome, when
     acks: tuple[AckLine, ...] = ()
     delivered_by: tuple[int, ...] = ()  # the delivery entries that say "delivered"
+    subjects: tuple[str, ...] = ()  # of a group: all that it names; none of an alert about one subject
+    listed: str = ""  # of a group: digest of the blob that has those names
+    ended_by: tuple[int, ...] = ()  # of a trigger: the entries that say that some or all of it is over
 
 
 @dataclass(frozen=True)
@@ -244,6 +247,7 @@ class Dossier:
     configured: tuple[Configured, ...] = ()  # the configurations in force, oldest first
     left_out: LeftOut = LeftOut()
     rests_on: tuple[int, ...] = ()  # entries before the range without which something in here could not be shown
+    groups: tuple[str, ...] = ()  # blobs with the names of groups of alerts
     by: str = ""  # who exports, as far as they said
     item_rows: int = 0  # how many subjects ``items`` gives over all runs
     reconciled: tuple[Reconciled, ...] = ()  # known once the call logs were read

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from collector import canonical
 from collector.export.dossier import AckLine, AlertLine, Decision, Life
-from collector.export.words import AlertBook
+from collector.export.words import ENDS, AlertBook
 from collector.ledger.entry import Entry, Kind
 from collector.model import State
 from collector.window.findings import Deviation, Stretch
@@ -21,9 +21,16 @@ from collector.window.slots import Ran
 KINDS = (Kind.ALERT, Kind.DELIVERY, Kind.ACK)
 
 
-def alert_lines(entries: Iterable[Entry], wanted: Callable[[Entry], bool]) -> list[AlertLine]:
-    """The alerts that are wanted, each with its deliveries and acknowledgements, in the order of the ledger."""
+def alert_lines(
+    entries: Iterable[Entry], wanted: Callable[[Entry], bool], blob: Callable[[str], bytes]
+) -> list[AlertLine]:
+    """The alerts that are wanted, each with its deliveries and acknowledgements, in the order of the ledger.
+
+    ``blob`` reads the list of a group's names.
+    """
     found: dict[int, AlertLine] = {}
+    begun: dict[str, int] = {}  # the trigger of each key that stands open
+    ends: dict[int, list[int]] = {}
     deliveries: dict[int, list[tuple[str, str, datetime]]] = {}
     acks: dict[int, list[AckLine]] = {}
     delivered: dict[int, list[int]] = {}
@@ -39,13 +46,22 @@ def alert_lines(entries: Iterable[Entry], wanted: Callable[[Entry], bool]) -> li
         elif entry.kind is Kind.ALERT and wanted(entry):
             names = ("key", "event", "cause", "check", "scope", "subject", "control", "owner", "reason")
             words = {name: data[name] for name in names}
-            found[entry.seq] = AlertLine(seq=entry.seq, at=entry.at, deliveries=(), **words)
+            listed = data.get("list", "")
+            subjects = tuple(canonical.parse(blob(listed))) if listed else ()
+            found[entry.seq] = AlertLine(
+                seq=entry.seq, at=entry.at, deliveries=(), subjects=subjects, listed=listed, **words
+            )
+            if data["event"] == "trigger":
+                begun[data["key"]] = entry.seq
+            elif data["event"] in ENDS and data["key"] in begun:
+                ends.setdefault(begun[data["key"]], []).append(entry.seq)
     return [
         replace(
             line,
             deliveries=tuple(deliveries.get(seq, ())),
             acks=tuple(acks.get(seq, ())),
             delivered_by=tuple(delivered.get(seq, ())),
+            ended_by=tuple(ends.get(seq, ())),
         )
         for seq, line in found.items()
     ]

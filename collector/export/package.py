@@ -306,6 +306,8 @@ class _Writer:
         at the end of the range."""
         first = self.dossier.first
         gone = set(self.expired.values())
+        for digest in self.dossier.groups:
+            self._put_object(digest)
         for seq in sorted(gone):
             self._put_object(self.ledger.entry(seq).data["blobs"])
         wanted = sorted({*self.dossier.rests_on, *(seq for seq in gone if seq < first)})

@@ -18,7 +18,7 @@ from collector.check import Stage
 from collector.config import Settings, Window
 from collector.errors import ConfigError, ExportError
 from collector.export import changes, life, outside
-from collector.export.dossier import CheckCard, ControlCard, Decision, Dossier, Item, LeftOut, Life, RunItems
+from collector.export.dossier import AlertLine, CheckCard, ControlCard, Decision, Dossier, Item, LeftOut, Life, RunItems
 from collector.ledger.entry import Entry, Kind
 from collector.ledger.projection import Interval
 from collector.ledger.store import Ledger
@@ -108,12 +108,15 @@ def read(
     found = deviations(stretches, since, until)
     counted_checks = _counted(announced)
     alerts = life.alert_lines(
-        ledger.entries(0, last, kinds=life.KINDS), lambda entry: entry.at < until and _concerns(about, entry)
+        ledger.entries(0, last, kinds=life.KINDS),
+        lambda entry: entry.at < until and _concerns(about, entry),
+        ledger.blob,
     )
     every = life.decisions(ledger.entries(0, last, kinds=[Kind.ACCEPTANCE]))
     decided = [decision for decision in every if decision.check in about.checks and about.touches(decision.scope)]
     lives = life.lives(found, stretches, ran.runs, alerts, decided, until)
     shown = tuple(d for d in decided if life.in_window(d, since, until))
+    rests_on = _rests_on(ledger, first, configs, ran.cards, found, lives, shown)
     anchors = outside.anchor_lines(ledger.entries(first, last, kinds=[Kind.ANCHOR]))
     places = outside.configured(ledger, configs)
     changed = [*changes.changes(ledger, last, since, until), *ran.principals.changes]
@@ -154,7 +157,8 @@ def read(
         anchors=tuple(anchors),
         configured=tuple(places),
         left_out=LeftOut(len({id for body in bodies for id in body}) - len(controls), others, ran.others),
-        rests_on=_rests_on(ledger, first, configs, ran.cards, found, lives, shown),
+        rests_on=rests_on,
+        groups=_groups(line for line in alerts if line.seq >= first or line.seq in rests_on),
         by=by,
         item_rows=sum(run.population or 0 for run in ran.runs),
     )
@@ -296,6 +300,11 @@ def _concerns(about: Filter, alert: Entry) -> bool:
     return (not check or check in about.checks) and about.touches(alert.data["scope"])
 
 
+def _groups(alerts: Iterable[AlertLine]) -> tuple[str, ...]:
+    """The blobs with the names of every group of alerts that a reader comes across."""
+    return tuple(sorted({line.listed for line in alerts if line.listed}))
+
+
 def _rests_on(
     ledger: Ledger,
     first: int,
@@ -313,7 +322,7 @@ def _rests_on(
     for one in lives:
         wanted |= {alert.seq for alert in one.alerts}
         wanted |= {ack.seq for alert in one.alerts for ack in alert.acks}
-        wanted |= {seq for alert in one.alerts for seq in alert.delivered_by}
+        wanted |= {seq for alert in one.alerts for seq in (*alert.delivered_by, *alert.ended_by)}
     # with what ended each of them, also before the window: else a reader takes it for standing
     for decision in (*decided, *(known for one in lives for known in one.decisions)):
         wanted |= {seq for seq in (decision.seq, decision.revokes, decision.ended_by) if seq is not None}

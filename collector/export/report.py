@@ -253,15 +253,27 @@ def summary(view: View) -> Html:
     return fill('<section id="controls" class="break">\n<h2>The controls</h2>\n{table}</section>\n', table=made)
 
 
+EVENTS = {
+    "trigger": "raised",
+    "update": "partly over",
+    "resolve": "resolved",
+    "escalate": "escalated",
+    "acknowledge": "acknowledged",
+    "explain": "explained",
+    "digest": "told",
+}
+UNTOLD = ("update", "explain")  # written down, and nobody is told
+
+
 def alerts(view: View) -> Html:
     lines = view.dossier.alerts
-    undelivered = sum(1 for alert in lines if not delivered(alert))
+    undelivered = sum(1 for alert in lines if not delivered(alert) and alert.event not in UNTOLD)
     shown, caption = first(lines, "alert", "tables/alerts.csv")
     rows = [
         (
             alert.seq,
             view.time(alert.at),
-            f"{'raised' if alert.event == 'trigger' else 'resolved'}: {alert.cause}",
+            f"{EVENTS[alert.event]}: {alert.cause}",
             join((code(alert.subject or alert.scope), sub(alert.check))),
             join((alert.control, sub(alert.owner))),
             alert.reason,

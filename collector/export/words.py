@@ -88,20 +88,47 @@ def utc(moment: datetime) -> str:
     return canonical.stamp(moment)
 
 
+ENDS = ("update", "resolve")  # events that say of some or all subjects of an alert that it is over
+
+
+@dataclass
+class _Stood:
+    """One alert about one subject, from its trigger to what ended it for that subject."""
+
+    alert: AlertLine
+    ended: datetime | None = None
+
+
 class AlertBook:
-    """Which alerts of the window announced a deviation."""
+    """Which alerts stood for a deviation: a group stands for each subject that it names, until it is over for it."""
 
     def __init__(self, alerts: Sequence[AlertLine]) -> None:
-        self._raised: dict[tuple[str, str, str], list[AlertLine]] = {}
+        self._stood: dict[tuple[str, str, str], list[_Stood]] = {}
+        opened: dict[str, dict[str, _Stood]] = {}  # by key, then by subject
         for alert in alerts:
-            if alert.event == "trigger" and alert.cause == "failed":
-                self._raised.setdefault((alert.check, alert.scope, alert.subject), []).append(alert)
+            if alert.cause != "failed":
+                continue
+            names = alert.subjects or (alert.subject,)
+            if alert.event == "trigger":
+                opened[alert.key] = {name: _Stood(alert) for name in names}
+                for name, stood in opened[alert.key].items():
+                    self._stood.setdefault((alert.check, alert.scope, name), []).append(stood)
+            elif alert.event in ENDS:
+                for name in names:
+                    if (over := opened.get(alert.key, {}).pop(name, None)) is not None:
+                        over.ended = alert.at
 
     def of(self, deviation: Deviation, first_seen: datetime | None = None) -> list[AlertLine]:
-        """The alerts raised for its subject while it lasted, in the order of the ledger.
+        """The alerts that stood for its subject while it lasted, in the order of the ledger.
 
-        ``first_seen`` is when it began where that was before the window.
+        ``first_seen`` is when it began where that was before the window. An alert that asks for several good runs may
+        stand for more than one deviation.
         """
-        known = self._raised.get((deviation.check, deviation.scope, deviation.subject), [])
+        known = self._stood.get((deviation.check, deviation.scope, deviation.subject), [])
         begun = first_seen or deviation.since
-        return [a for a in known if a.at >= begun and (deviation.until is None or a.at < deviation.until)]
+        return [
+            stood.alert
+            for stood in known
+            if (stood.ended is None or stood.ended > begun)
+            and (deviation.until is None or stood.alert.at < deviation.until)
+        ]

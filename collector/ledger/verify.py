@@ -979,7 +979,7 @@ class Proof:
         self.words: dict[Any, Any] = {}
         self.counts: dict[Any, tuple[int, ...]] = {}
         self.absent: dict[str, tuple[str, str, str]] = {}  # payload: newest time of its use, its file, who rests on it
-        self.raised: dict[tuple[str, str, str], list[tuple[int, str]]] = {}  # alerts by what they are about
+        self.raised: dict[tuple[str, str, str], list[list[Any]]] | None = None  # alerts by what they are about
         self.blind: set[int] = set()  # runs whose call log or answers were dropped
         self.skew_s = 0.0
 
@@ -2097,16 +2097,34 @@ class Proof:
             )
 
     def _alerts_of(self, row: Sequence[str]) -> str:
-        """The alerts that were raised for a deviation that began in the window, while it lasted."""
-        place, begun = (row[0], row[1], neutral_off(row[2])), row[3]
-        found = self.raised.get(place)
-        if found is None:
-            for seq, entry in self.alerts.items():
-                if entry["event"] == "trigger" and entry["cause"] == "failed":
-                    key = entry["check"], entry["scope"], entry["subject"]
-                    self.raised.setdefault(key, []).append((seq, entry["at"]))
-            found = self.raised.setdefault(place, [])
-        return " ".join(str(seq) for seq, at in found if begun <= at < (row[4] or self.until))
+        """The alerts that stood for a deviation that began in the window, while it lasted."""
+        if self.raised is None:
+            self.raised = self._raised()
+        found = self.raised.get((row[0], row[1], neutral_off(row[2])), [])
+        return " ".join(str(seq) for seq, at, end in found if (not end or end > row[3]) and at < (row[4] or self.until))
+
+    def _raised(self) -> dict[tuple[str, str, str], list[list[Any]]]:
+        """Each alert about a subject, from its trigger to what ended it for that subject, by what it is about."""
+        found: dict[tuple[str, str, str], list[list[Any]]] = {}
+        opened: dict[str, dict[str, list[Any]]] = {}  # by key, then by subject
+        for seq, entry in sorted(self.alerts.items()):
+            if entry["cause"] != "failed":
+                continue
+            names = self._object_of(entry["list"]) if "list" in entry else [entry["subject"]]
+            if entry["event"] == "trigger":
+                opened[entry["key"]] = {name: [seq, entry["at"], ""] for name in names}
+                for name, stood in opened[entry["key"]].items():
+                    found.setdefault((entry["check"], entry["scope"], name), []).append(stood)
+            elif entry["event"] in ("update", "resolve"):
+                for name in names:
+                    over = opened.get(entry["key"], {}).pop(name, None)
+                    if over is not None:
+                        over[2] = entry["at"]
+        return found
+
+    def _object_of(self, digest: str) -> Any:
+        """What a blob of the package says; the names of a group of alerts are in one."""
+        return json.loads(self.files.object(digest))
 
     def _compare_sampling(self) -> None:
         """The populations that samples are drawn from."""

@@ -445,7 +445,25 @@ def test_an_alert_belongs_to_the_exception_that_it_announced(dossier: Dossier) -
     again = replace(first, since=first.until + timedelta(days=3), until=None, mended_by=None)
     alert = next(a for a in dossier.alerts if a.subject == first.subject and a.event == "trigger")
     later = replace(alert, seq=alert.seq + 1000, at=again.since + timedelta(seconds=30))
-    book = AlertBook([alert, later, replace(later, event="resolve"), replace(later, cause="blind")])
+    over = replace(alert, event="resolve", at=first.until + timedelta(seconds=30))
+    book = AlertBook([alert, over, later, replace(later, event="resolve"), replace(later, cause="blind")])
     assert book.of(first) == [alert]
     assert book.of(again) == [later]
     assert book.of(replace(first, scope="aws/elsewhere")) == []
+
+
+def test_a_group_stands_for_each_of_its_subjects_until_it_is_over_for_it(dossier: Dossier) -> None:
+    first = next(d for d in dossier.deviations if d.until and not d.began_before_window)
+    assert first.until is not None
+    begun = first.since + timedelta(seconds=30)
+    alert = next(a for a in dossier.alerts if a.subject == first.subject and a.event == "trigger")
+    names = (first.subject, "another", "a third")
+    group = replace(alert, at=begun, key="g", subject="", subjects=names, listed="d1")
+    part = replace(group, seq=alert.seq + 1, event="update", at=first.until, subjects=names[:1])
+    last = replace(group, seq=alert.seq + 2, event="resolve", at=first.until + timedelta(days=9), subjects=names[1:])
+    book = AlertBook([group, part, last])
+    assert book.of(first) == book.of(replace(first, subject="another")) == [group]
+    again = replace(first, since=first.until + timedelta(days=1), until=None, mended_by=None)
+    assert book.of(again) == []
+    assert book.of(replace(again, subject="another")) == [group]  # it stood all the while
+    assert book.of(replace(again, subject="a fourth")) == []
