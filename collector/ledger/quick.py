@@ -28,7 +28,9 @@ class Ed25519:
     """As ``verify.Ed25519Key``. Raises ValueError when the bytes are no key."""
 
     def __init__(self, public: bytes) -> None:
-        if verify.point_from(public) is None:  # OpenSSL takes the bytes as they are, and refuses them when it verifies
+        if (
+            len(public) != 32 or verify.point_from(public) is None
+        ):  # OpenSSL takes the bytes as they are, and refuses them when it verifies
             raise ValueError("not an Ed25519 key")
         self._key = Ed25519PublicKey.from_public_bytes(public)
 

@@ -2854,12 +2854,13 @@ def prove(
         proof = Proof(files, held, progress, fast)
         proof.run(run_packaged_checks)
         drawn = proof.sample(*sample) if sample else None
-    except BrokenError as error:
+    except (BrokenError, OSError) as error:
         if fast is not Plain:  # what does not hold is found and named by this program alone
             return prove(path, trust, run_packaged_checks, progress, Plain, sample)
-        broken = list(error.found)
-    except OSError as error:
-        broken = [(str(error.filename or path), f"cannot be read: {error.strerror}")]
+        if isinstance(error, BrokenError):
+            broken = list(error.found)
+        else:
+            broken = [(str(error.filename or path), f"cannot be read: {error.strerror}")]
     finally:
         fast.stop()
         if progress:

@@ -1,4 +1,4 @@
-"""docs/assurance.md and the tests say the same: every attack that is tried stands there, and what stands there is tried."""
+"""docs/assurance.md and the tests say the same: each attack tried stands there, and what stands there is tried."""
 
 from __future__ import annotations
 
