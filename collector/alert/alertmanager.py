@@ -49,8 +49,8 @@ class Alertmanager:
 
     def send(self, alert: Mapping[str, Any]) -> str:
         """Posts the alert; returns ``HTTP 200``. Raises DeliveryFailed."""
-        if alert["event"] not in ("trigger", "escalate", "resolve"):
-            raise DeliveryFailed(f"Alertmanager takes no {alert['event']}: it is no alert", retry=False)
+        if alert["event"] in ("acknowledge", "digest"):
+            raise DeliveryFailed(f"Alertmanager takes no {alert['event']}: it knows alerts alone", retry=False)
         body = json.dumps([postable(alert, self._origin, self._hold)], ensure_ascii=False).encode()
         reply = self._post(body, self._headers)
         if reply.status != 200:
@@ -61,8 +61,8 @@ class Alertmanager:
 def postable(alert: Mapping[str, Any], origin: str, hold: timedelta) -> dict[str, Any]:
     """A ``postableAlert`` of Alertmanager's OpenAPI. Sent again, it is the same."""
     written = canonical.moment(alert["at"])
-    since = min(canonical.moment(alert["since"]), written)
-    ends = max(since, written - ENDED) if alert["event"] == "resolve" else written + hold
+    ends = written - ENDED if alert["event"] == "resolve" else written + hold
+    since = min(canonical.moment(alert["since"]), ends)
     labels = {
         "alertname": NAME,
         "collector": origin,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,13 +25,13 @@ class Apprise:
 
     def __init__(self, url: str, *, timeout: float) -> None:
         """Raises ConfigError without the library, or for a URL that it does not take."""
+        _hush()
         try:
             import apprise  # an extra
         except ImportError as error:
             raise ConfigError(
                 "an Apprise channel needs the library, which is not installed; pip install 'evidence-collector[notify]'"
             ) from error
-        _hush()
         wanted: dict[str, Any] = {
             "app_id": "evidence-collector",
             "app_desc": "evidence-collector",
@@ -49,7 +50,13 @@ class Apprise:
         self._apprise = apprise.Apprise(
             asset=apprise.AppriseAsset(storage_mode="memory", allow_templates=False, service_timeout=timeout, **known)
         )
-        if not self._add(_with(url, timeout)):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of two hundred plugins that are loaded now; none is ours to mend
+                known_url = self._apprise.add(_with(url, timeout))
+        except Exception as error:  # what it raises may hold the URL
+            raise ConfigError(f"Apprise cannot be loaded: {type(error).__name__}; install it anew") from None
+        if not known_url:
             raise ConfigError("Apprise does not know such a URL; see https://github.com/caronc/apprise/wiki")
 
     def send(self, alert: Mapping[str, Any]) -> str:
@@ -67,12 +74,6 @@ class Apprise:
         if not worked:
             raise DeliveryFailed("Apprise could not deliver it", retry=True)
         return "sent"
-
-    def _add(self, url: str) -> bool:
-        try:
-            return bool(self._apprise.add(url))
-        except Exception:  # the same: no word of it leaves
-            return False
 
 
 def harmless(text: str) -> str:

@@ -21,7 +21,15 @@ EVENT_BYTES_MAX = 512 * 1024
 SUMMARY_CHARACTERS_MAX = 1_024
 DETAIL_CHARACTERS = (8_000, 1_000, 100)  # of a value: as much as fits
 SEVERITY = {"critical": "critical", "high": "error", "medium": "warning", "low": "info"}
-ACTIONS = {"trigger": "trigger", "escalate": "trigger", "resolve": "resolve"}
+# What is said further of an alert that stands open is added to its incident; a digest would open one.
+ACTIONS = {
+    "trigger": "trigger",
+    "update": "trigger",
+    "escalate": "trigger",
+    "explain": "trigger",
+    "acknowledge": "acknowledge",
+    "resolve": "resolve",
+}
 CLIENT = "evidence-collector"
 
 
@@ -47,10 +55,6 @@ class PagerDuty:
             raise DeliveryFailed(f"PagerDuty takes no {alert['event']}: it would open an incident", retry=False)
         return self._enqueue(event(alert, action))
 
-    def acknowledge(self, alert: Mapping[str, Any]) -> str:
-        """Says that somebody has taken note of an alert that was sent before. Raises DeliveryFailed."""
-        return self._enqueue({"event_action": "acknowledge", "dedup_key": alert["key"]})
-
     def _enqueue(self, fields: dict[str, Any]) -> str:
         reply = self._post(_json({**fields, "routing_key": self._key}))
         if reply.status == 202:
@@ -64,7 +68,7 @@ class PagerDuty:
 def event(alert: Mapping[str, Any], action: str) -> dict[str, Any]:
     """The event without its routing key, in no more than ``EVENT_BYTES_MAX`` bytes."""
     fields: dict[str, Any] = {"event_action": action, "dedup_key": alert["key"]}
-    if action == "resolve":
+    if action != "trigger":
         return fields
     place = {"component": alert["check"], "group": alert["family"], "class": alert["cause"]}
     fields["client"] = CLIENT

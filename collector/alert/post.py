@@ -75,6 +75,8 @@ class Post:
             request = urllib.request.Request(self._url, data=body, method="POST", headers=sent)  # noqa: S310 - the configuration allows http and https only
             with self._opener(made).open(request, timeout=self._timeout) as response:
                 read = _read(response, until)
+                if time.monotonic() >= until:  # what was cut off looks like an end
+                    raise TimeoutError
                 return Reply(response.status, read, self._asked(response.headers.get("Retry-After")))
         except urllib.error.URLError as error:
             why = error.reason

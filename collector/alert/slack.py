@@ -120,6 +120,9 @@ def _blocks(alert: Mapping[str, Any], limit: int) -> list[dict[str, Any]]:
         for label, value in about[first : first + FIELDS_MAX // 2]:
             fields += [_marked(f"*{label}*"), _plain(value, min(limit, FIELD_CHARACTERS_MAX))]
         blocks.append({"type": "section", "fields": fields})
+    told = "\n".join(line(one) for one in alert.get("lines", ()))
+    if told:
+        blocks.append({"type": "section", "text": _plain(told, min(limit * 2, TEXT_CHARACTERS_MAX))})
     if link(alert) and len(escaped(link(alert), URL_CHARACTERS_MAX + 1)) <= URL_CHARACTERS_MAX:
         blocks.append({"type": "section", "text": _marked(f"<{escaped(link(alert), URL_CHARACTERS_MAX)}|The alert>")})
     blocks.append({"type": "context", "elements": [_plain(f"Key: {alert['key']}, entry {alert['seq']}", 200)]})

@@ -74,6 +74,8 @@ def card(alert: Mapping[str, Any], limit: int) -> dict[str, Any]:
     about = about if len(about) <= ROWS_MAX else [*about[: ROWS_MAX - 1], about[-1]]  # the key stays
     for label, value in about:
         body.append({**_text(_run(f"{label}: ", weight="Bolder"), _run(clipped(value, limit))), "spacing": "Small"})
+    for one in list(alert.get("lines", ()))[:ROWS_MAX]:
+        body.append({**_text(_run(clipped(line(one), limit) or "-")), "spacing": "Small"})
     found: dict[str, Any] = {
         "$schema": SCHEMA,
         "type": "AdaptiveCard",
