@@ -467,6 +467,8 @@ _HEADERS = {
     "route": "[[route]]",
     "route.match": "[[route]] match = { ... }",
     "windows": "[windows.NAME]",
+    "feed.azure": "[feed.azure.NAME]",
+    "feed.gcp": "[feed.gcp.NAME]",
 }
 
 

@@ -31,6 +31,24 @@ def open_queues(settings: Settings) -> dict[str, tuple[str, Queue, Read]]:
             raise ConfigError(f"[feed.aws.{name}] needs boto3: pip install 'evidence-collector[aws]'") from error
         queue = SqsQueue(feed.queue_url, feed.region, profile=feed.profile, role_arn=feed.role_arn)
         found[f"aws/{name}"] = "aws", queue, events.aws
+    for name, storage in settings.feed.azure.items():
+        try:
+            from collector.clouds.feed_azure import StorageQueue
+        except ImportError as error:
+            raise ConfigError(f"[feed.azure.{name}] needs its SDK: pip install 'evidence-collector[azure]'") from error
+        who = StorageQueue(
+            storage.queue_url, tenant=storage.tenant, credential=storage.credential, client_id=storage.client_id
+        )
+        found[f"azure/{name}"] = "azure", who, events.azure
+    for name, pubsub in settings.feed.gcp.items():
+        try:
+            from collector.clouds.feed_gcp import Subscription
+        except ImportError as error:
+            raise ConfigError(f"[feed.gcp.{name}] needs its SDK: pip install 'evidence-collector[gcp]'") from error
+        subscription = Subscription(
+            pubsub.subscription, credentials_file=pubsub.credentials_file, impersonate=pubsub.impersonate
+        )
+        found[f"gcp/{name}"] = "gcp", subscription, events.gcp
     return found
 
 

@@ -143,6 +143,13 @@ def _preflight_row(registry: Registry, run: CheckRun) -> dict[str, Any]:
     }
 
 
+# The only writes there are: deploy/feed gives each on one queue alone.
+FEED = {
+    "azure": "Microsoft.Storage/storageAccounts/queueServices/queues/messages/process/action",
+    "gcp": "pubsub.subscriptions.consume",
+}
+
+
 @app.command("policy")
 def policy_command(
     cloud: Annotated[str, typer.Argument(help="aws, azure or gcp.")],
@@ -168,7 +175,10 @@ def policy_command(
             raise errors.ConfigError("the IAM policy is JSON, which Terraform's aws_iam_policy takes as it is")
         queues = [(feed.queue_url, feed.region) for feed in settings.feed.aws.values()] if settings else []
         print_json(aws.policy(checks, queues))
-    elif form is Form.TERRAFORM:
+        return
+    if settings is not None and getattr(settings.feed, cloud):
+        err.print(f"The change feed takes messages off its own queue; that right is given there: {FEED[cloud]}.")
+    if form is Form.TERRAFORM:
         sys.stdout.write(azure.terraform(checks) if cloud == "azure" else gcp.terraform(checks))
     elif cloud == "azure":
         print_json(azure.template(checks))

@@ -90,6 +90,63 @@ def aws(body: bytes, accounts: Mapping[str, object], now: datetime) -> Event:
     return Event(id, "aws", account, part, at, AWS_SERVICES.get(service, service), action, names_in(said))
 
 
+def azure(body: bytes, accounts: Mapping[str, object], now: datetime) -> Event:
+    """A change of a resource as Event Grid delivers it from a subscription, in its own schema or as a CloudEvent.
+
+    https://learn.microsoft.com/azure/event-grid/event-schema-subscriptions. Raises Refused.
+    """
+    found = _document(body)
+    data = found.get("data")
+    if not isinstance(data, dict):
+        raise Refused("malformed")
+    kind = _text(found, "type" if "specversion" in found else "eventType")
+    tenant = data.get("tenantId")
+    if not isinstance(tenant, str) or tenant.lower() not in accounts:
+        raise Refused("foreign")
+    at = _moment(_text(found, "time" if "specversion" in found else "eventTime"), now)
+    id = _id(found.get("id"))
+    parts = _text(data, "resourceUri").lower().split("/")
+    if len(parts) < 3 or parts[:2] != ["", "subscriptions"]:
+        raise Refused("malformed")
+    if kind not in AZURE_CHANGES:
+        raise Refused("idle")
+    service = parts[parts.index("providers") + 1] if "providers" in parts[:-1] else ""
+    # What is set on a part of a resource is a fact of the resource, and of the subscription.
+    names = frozenset("/".join(parts[:end]) for end in range(3, min(len(parts), 40) + 1))
+    return Event(id, "azure", tenant.lower(), parts[2], at, service, data.get("operationName") or kind, names)
+
+
+AZURE_CHANGES = frozenset(f"Microsoft.Resources.Resource{what}Success" for what in ("Write", "Delete", "Action"))
+
+
+def gcp(body: bytes, accounts: Mapping[str, object], now: datetime) -> Event:
+    """A change of an asset as a feed of Cloud Asset Inventory publishes it, with Pub/Sub's own id of the message.
+
+    https://cloud.google.com/asset-inventory/docs/monitoring-asset-changes. Raises Refused.
+    """
+    outer = _document(body)
+    id = _id(outer.get("messageId"))
+    found = _document(_text_of(outer.get("data")).encode())
+    asset, window = found.get("asset"), found.get("window")
+    if not isinstance(asset, dict) or not isinstance(window, dict):
+        raise Refused("malformed")
+    above = asset.get("ancestors")
+    if not isinstance(above, list) or not all(isinstance(one, str) for one in above):
+        raise Refused("malformed")
+    mine = [one.replace("/", "-") for one in above if one.replace("/", "-") in accounts]
+    if not mine:
+        raise Refused("foreign")
+    at = _moment(_text(window, "startTime"), now)
+    # Every asset is read out of one inventory: the name alone says which checks are concerned.
+    return Event(id, "gcp", mine[0], "", at, "", _text(asset, "assetType"), frozenset([_text(asset, "name")]))
+
+
+def _text_of(value: object) -> str:
+    if not isinstance(value, str):
+        raise Refused("malformed")
+    return value
+
+
 # Event sources whose permissions begin with another word.
 AWS_SERVICES = {"monitoring": "cloudwatch", "email": "ses", "tagging": "tag"}
 
@@ -149,7 +206,10 @@ def _moment(text: str, now: datetime) -> datetime:
         raise Refused("malformed") from None
     if found.tzinfo is None:
         raise Refused("malformed")
-    found = found.astimezone(UTC)
+    try:
+        found = found.astimezone(UTC)
+    except OverflowError:
+        raise Refused("malformed") from None
     if found > now + AHEAD_MAX:
         raise Refused("malformed")
     return found

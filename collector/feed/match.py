@@ -48,15 +48,31 @@ def asked(
             continue
         if scope.part and event.part and scope.part != event.part:
             continue
-        mine = [action for service, action in map(split, card.permissions) if service == event.service]
+        mine = [
+            action
+            for service, action in map(split, card.permissions)
+            if not event.service or service.lower() == event.service.lower()
+        ]
         if not mine:
             continue
         known = subjects(pair.check, str(scope))
-        found = {subject for subject in known if subject in event.names or last_part(subject) in event.names}
-        if not found and len(known) == 1 and any(same_thing(event.action, action) for action in mine):
+        found = {subject for subject in known if named(subject, event)}
+        if (
+            not found
+            and event.cloud == "aws"
+            and len(known) == 1
+            and any(same_thing(event.action, action) for action in mine)
+        ):
             found = set(known)
         if found:
             yield Asked(pair.check, scope, frozenset(found))
+
+
+def named(subject: str, event: Event) -> bool:
+    """Whether an event names a subject. AWS says now the ARN, now its last part; Azure writes ids in any case."""
+    if event.cloud == "azure":
+        return subject.lower() in event.names
+    return subject in event.names or (event.cloud == "aws" and last_part(subject) in event.names)
 
 
 def split(permission: str) -> tuple[str, str]:

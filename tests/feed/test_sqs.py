@@ -44,7 +44,7 @@ def operation(
     folder = tmp_path_factory.mktemp("feed")
     today = datetime.now(UTC).date()
     (folder / "controls.toml").write_text(
-        f'[controls.TLS]\ntitle = "Buckets refuse plaintext."\nowner = "o"\ncriteria = ["CC6.7"]\nchecks = ["{CHECK}"]\n'
+        f'[controls.TLS]\ntitle = "Buckets."\nowner = "o"\ncriteria = ["CC6.7"]\nchecks = ["{CHECK}"]\n'
     )
     (folder / "collector.toml").write_text(
         f'[collector]\norigin = "test.local/feed"\n[[aws]]\naccount = "{simulated_cloud.account}"\n'

@@ -21,7 +21,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
-from collector.demo.azure import arm, blobs, entra, errors, faults, imds, key_vault, microsoft_graph
+from collector.demo.azure import arm, blobs, entra, errors, faults, imds, key_vault, microsoft_graph, queues
 from collector.demo.azure.errors import Refusal
 from collector.demo.azure.estate import populate as populate_estate
 from collector.demo.azure.estate import populate_subscription
@@ -42,6 +42,7 @@ from collector.demo.azure.world import (
 from collector.demo.proxy import Request, Reset, Response
 
 CALLS_MAX = 500_000  # older ones are dropped from the log
+STORAGE = re.compile(f"{blobs.HOST.pattern}|{queues.HOST.pattern}")
 NOBODY = Principal("", "", "")
 HEADERS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains", "X-Content-Type-Options": "nosniff"}
 
@@ -53,6 +54,7 @@ class AzureBed:
         *map(re.escape, (entra.HOST, arm.HOST, microsoft_graph.HOST)),
         key_vault.HOSTS,
         blobs.HOST.pattern,
+        queues.HOST.pattern,
     )
 
     def __init__(
@@ -81,6 +83,7 @@ class AzureBed:
             self._entra = entra.Entra(self._issuer)
             self._quotas = Quotas(clock)
             self._blobs = blobs.Storage(self.world)
+            self._queues = queues.Queues(self.world)
             self._faults: list[Fault] = []
             self._calls: deque[dict[str, Any]] = deque(maxlen=CALLS_MAX)
             self._number = 0
@@ -186,6 +189,19 @@ class AzureBed:
         """A key appears in a vault; the URL of its version, to be edited ("attributes.enabled") as any object."""
         with self._lock:
             return key_vault.add_key(self.world, vault, name, kind, curve)
+
+    def make_queue(self, account: str, queue: str) -> None:
+        with self._lock:
+            self._queues.make(account, queue)
+
+    def put_message(self, account: str, queue: str, body: str) -> None:
+        """As Event Grid delivers an event."""
+        with self._lock:
+            self._queues.put(account, queue, body)
+
+    def messages_held(self, account: str, queue: str) -> int:
+        with self._lock:
+            return self._queues.held(account, queue)
 
     def _key(self, id: str) -> str:
         """ARM ids are kept in lower case; those of Microsoft Graph as they are."""
@@ -325,7 +341,7 @@ class AzureBed:
     def _refused(self, fault: Fault, ask: Ask) -> Refusal:
         if re.fullmatch(key_vault.HOSTS, ask.host):
             return key_vault.fault(fault.kind, ask)
-        if blobs.HOST.fullmatch(ask.host) and fault.kind in blobs.FAULTS:
+        if STORAGE.fullmatch(ask.host) and fault.kind in blobs.FAULTS:
             return blobs.refusal(*blobs.FAULTS[fault.kind])
         return self._entra.fault(fault.kind) if ask.host == entra.HOST else faults.refusal(fault, ask)
 
@@ -363,6 +379,9 @@ class AzureBed:
             if blobs.HOST.fullmatch(ask.host):
                 with self._lock:
                     return self._blobs.answer(self.issuer, ask), CLIENT
+            if queues.HOST.fullmatch(ask.host):
+                with self._lock:
+                    return self._queues.answer(self.issuer, ask), CLIENT
             ask = replace(ask, principal=self.issuer.token(ask).principal)
             principal = ask.principal.application
             with self._lock:
@@ -386,7 +405,7 @@ class AzureBed:
         return self._written(ask, errors.arm(404, "NotFound", words))
 
     def _written(self, ask: Ask, error: Refusal) -> Response:
-        if blobs.HOST.fullmatch(ask.host):
+        if STORAGE.fullmatch(ask.host):
             return blobs.written(ask, error)
         return self._json(ask, error.status, error.body, error.headers)
 

@@ -20,7 +20,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
-from collector.demo.gcp import errors, metadata, services, storage
+from collector.demo.gcp import errors, metadata, pubsub, services, storage
 from collector.demo.gcp.errors import Refusal
 from collector.demo.gcp.estate import populate as populate_estate
 from collector.demo.gcp.oauth import CLOUD_PLATFORM, DELEGATED_HOSTS, Issuer
@@ -109,6 +109,7 @@ class GcpBed:
             else:
                 self._issuer.attach(self.world)
             self._storage = storage.Storage(self.world)
+            self._pubsub = pubsub.PubSub(clock)
             self._faults: list[Fault] = []
             self._calls: deque[dict[str, Any]] = deque(maxlen=CALLS_MAX)
             self._number = 0
@@ -185,6 +186,19 @@ class GcpBed:
         """An empty bucket of Cloud Storage, with object retention or without. No check knows of it."""
         with self._lock:
             self._storage.make(name, retention, versioning)
+
+    def make_subscription(self, name: str, deadline_seconds: int = 300) -> None:
+        with self._lock:
+            self._pubsub.make(name, deadline_seconds)
+
+    def publish(self, name: str, body: str) -> None:
+        """As a feed of Cloud Asset Inventory delivers a change."""
+        with self._lock:
+            self._pubsub.put(name, body)
+
+    def messages_held(self, name: str) -> int:
+        with self._lock:
+            return self._pubsub.held(name)
 
     def storage_rights(self, rights: list[str] | None = None) -> None:
         """What the collector may do in every bucket; None for what it has at the start (``storage.RIGHTS``)."""
@@ -358,6 +372,8 @@ class GcpBed:
                 return self._oauth(request)
             if request.host == storage.HOST:
                 return self._stored(request, principal)
+            if request.host == pubsub.HOST:
+                return self._pulled(request, principal)
             return _json(200, self._served(request, principal))
         except Refusal as error:
             return _written(error)
@@ -374,6 +390,19 @@ class GcpBed:
         if path == "/tokeninfo":
             return _json(200, self.issuer.token_info(form.get("access_token", "")))
         raise _Unserved
+
+    def _pulled(self, request: Request, principal: list[str]) -> Response:
+        who = self.issuer.principal(
+            request.host, request.headers.get("authorization", ""), "google.pubsub.v1.Subscriber"
+        )
+        principal.append(who.subject or who.account)
+        if not who.holds(*pubsub.SCOPES):
+            raise errors.scopes_insufficient(request.host, "google.pubsub.v1.Subscriber")
+        with self._lock:
+            found = self._pubsub.answer(request)
+        if found is None:
+            raise _Unserved
+        return found
 
     def _stored(self, request: Request, principal: list[str]) -> Response:
         who = self.issuer.principal(request.host, request.headers.get("authorization", ""), "storage")
