@@ -827,6 +827,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.marks: list[tuple[int, str]] = []
+        self.taken: list[int] = []  # beside the marks: how many ``anchor`` entries stand before each
         self.pauses: list[tuple[int, str, str]] = []  # the entry after it, from when, to when
         self.newest_at: dict[int, str] = {}  # by size of a checkpoint: the newest time before it
         self.anchors: list[Anchor] = []
@@ -858,6 +859,7 @@ class Clock:
                 raise BrokenError((f"ledger/entries.jsonl entry {seq}", what))
         self.before = at
         self.marks.append((seq, at))
+        self.taken.append(len(self.tried))
         return stamp_of(now + 600)
 
     def take(self, entry: Any) -> None:
@@ -888,11 +890,18 @@ class Clock:
             self.ran = 0.0
         self.configured, self.every = places, every
 
+    def only_anchors(self, place: int, end: int) -> bool:
+        """Whether a stretch holds nothing but what the anchoring itself wrote, which the next anchor is over."""
+        more = place + 1 < len(self.marks)
+        until, taken = (self.marks[place + 1][0], self.taken[place + 1]) if more else (end, len(self.tried))
+        return until - self.marks[place][0] == taken - self.taken[place]
+
     def stamped(
-        self, since: str, until: str, proved: Callable[[Anchor], bool]
+        self, since: str, until: str, end: int, proved: Callable[[Anchor], bool]
     ) -> tuple[int, list[tuple[int, int, Anchor]], int]:
         """The stretches that begin in ``[since, until)``, under the anchors that are ``proved``: how many there are;
         those that were first stamped too late, (first mark, last mark, anchor); and how many were not stamped at all.
+        The range ends before entry ``end``.
         """
         inside = 0
         late: list[tuple[int, int, Anchor]] = []
@@ -902,7 +911,7 @@ class Clock:
                 continue
             while place < len(self.marks) and self.marks[place][0] < anchor.size:
                 at = self.marks[place][1]
-                if since <= at < until:
+                if since <= at < until and not self.only_anchors(place, end):
                     inside += 1
                     if anchor.time - seconds(at) > LATE_SECONDS:
                         if late and late[-1][1] == place - 1 and late[-1][2] is anchor:
@@ -910,7 +919,8 @@ class Clock:
                         else:
                             late.append((place, place, anchor))
                 place += 1
-        never = sum(1 for _, at in self.marks[place:] if since <= at < until)
+        left = range(place, len(self.marks))
+        never = sum(since <= self.marks[i][1] < until and not self.only_anchors(i, end) for i in left)
         return inside + never, late, never
 
     def why_late(self, first: int, last: int, anchor: Anchor) -> tuple[bool, str]:
@@ -978,6 +988,7 @@ class Proof:
         self.covered: dict[tuple[str, str], bool] = {}
         self.words: dict[Any, Any] = {}
         self.counts: dict[Any, tuple[int, ...]] = {}
+        self.moments: set[tuple[str, str]] = set()  # times in UTC and in another zone that are one
         self.absent: dict[str, tuple[str, str, str]] = {}  # payload: newest time of its use, its file, who rests on it
         self.raised: dict[tuple[str, str, str], list[list[Any]]] | None = None  # alerts by what they are about
         self.blind: set[int] = set()  # runs whose call log or answers were dropped
@@ -1250,8 +1261,8 @@ class Proof:
         )
         if self.spots:
             self.proved.append(
-                f"{len(self.spots):,} looks at single subjects between the slots: they count for none of them, and what "
-                "they rest on is all there"
+                f"{len(self.spots):,} looks at single subjects between the slots: they count for none of them, and "
+                "what they rest on is all there"
             )
         if self.ran:
             self.proved.append(
@@ -1717,7 +1728,7 @@ class Proof:
         if not proved:
             self._level(level, False, f"no {what}" + (f": {mine[-1].id} {mine[-1].why_not}" if mine else ""))
             return
-        inside, late, never = clock.stamped(self.since, self.until, lambda a: a.proved and a.type == type)
+        inside, late, never = clock.stamped(self.since, self.until, self.last, lambda a: a.proved and a.type == type)
         told = [(self._stretch(one), *clock.why_late(*one), one[2]) for one in late]
         pauses = sum(pause for _, pause, _, _ in told)
         kind = {"tsa": "time stamp", "witness": "cosignature"}[type]
@@ -1734,7 +1745,8 @@ class Proof:
             end = max((anchor.size for anchor in proved), default=0)
             self._level(level, False, f"{what}, but only over the first {end:,} entries: the window goes on after them")
         elif len(told) > pauses:
-            words = f"{what}, but {counted(len(told) - pauses, 'stretch')} of the window came under one hours later"
+            stretches = counted(len(told) - pauses, "stretch")
+            words = f"{what}, but {stretches} of the window came under one more than two hours late"
             self._level(level, False, words)
         else:
             but = f", but for {counted(pauses, 'stretch')} before a silence" if pauses else ""
@@ -1886,42 +1898,52 @@ class Proof:
 
     # 10
 
-    def _rows(self, table: str, columns: Sequence[str], more: Sequence[str] = ()) -> Iterator[tuple[int, list[str]]]:
-        """The numbered rows of a table, of each only some columns; ``more`` are "" where the table lacks them.
-
-        Raises ValueError when one of ``columns`` is not there. Whatever a spreadsheet would run is broken, and a local
-        time that is not the moment beside it.
-        """
+    def _plain_rows(self, table: str, header: Sequence[str] = ()) -> Iterator[list[str]]:
+        """The rows of a table as they stand there, after the ``header``; without one, that is the first row."""
         name = f"tables/{table}.csv"
         csv.field_size_limit(FILE_BYTES_MAX)
         if name not in self.files.sums:
             raise BrokenError((name, "is missing"))
         with self.files.source.open(name) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
             rows = csv.reader(text)
-            header = next(rows, [])
-            width = len(header)
-            places = [header.index(column) for column in columns]
-            places += [header.index(column) if column in header else width for column in more]
-            times = [header.index(column) for column in header if column.endswith("_utc")]
-            same: dict[tuple[str, str], bool] = {("", ""): True}
-            for number, row in enumerate(rows, 2):
-                if len(row) != width:
-                    raise BrokenError((f"{name} row {number}", "has another number of cells than the header"))
-                for place in times:
-                    if (row[place], row[place + 1]) not in same:
-                        self._same_moment(f"{name} row {number}", row[place], row[place + 1])
-                        if len(same) > 100_000:
-                            same = {("", ""): True}
-                        same[row[place], row[place + 1]] = True
-                for cell in row:
-                    if cell.startswith(RUN_BY_A_SPREADSHEET) and not WHOLE.fullmatch(cell):
-                        raise BrokenError((f"{name} row {number}", f"a spreadsheet would run {cell[:40]!r}"))
-                row.append("")
-                yield number, [row[place] for place in places]
+            if header and next(rows, []) != list(header):
+                raise BrokenError((name, f"has other columns than {', '.join(header)}"))
+            yield from rows
+
+    def _rows(self, table: str, columns: Sequence[str], more: Sequence[str] = ()) -> Iterator[tuple[int, list[str]]]:
+        """The numbered rows of a table, of each only some columns; ``more`` are "" where the table lacks them.
+
+        Raises ValueError when one of ``columns`` is not there. Whatever a spreadsheet would run is broken, and a local
+        time that is not the moment beside it.
+        """
+        name, rows = f"tables/{table}.csv", self._plain_rows(table)
+        header = next(rows, [])
+        width = len(header)
+        places = [header.index(column) for column in columns]
+        places += [header.index(column) if column in header else width for column in more]
+        times = [header.index(column) for column in header if column.endswith("_utc")]
+        for number, row in enumerate(rows, 2):
+            if len(row) != width:
+                raise BrokenError((f"{name} row {number}", "has another number of cells than the header"))
+            for place in times:
+                self._same_moment(f"{name} row {number}", row[place], row[place + 1])
+            for cell in row:
+                if cell.startswith(RUN_BY_A_SPREADSHEET) and not WHOLE.fullmatch(cell):
+                    raise BrokenError((f"{name} row {number}", f"a spreadsheet would run {cell[:40]!r}"))
+            row.append("")
+            yield number, [row[place] for place in places]
 
     def _same_moment(self, where: str, utc: str, local: str) -> None:
-        if not STAMP.fullmatch(utc) or datetime.fromisoformat(local).timestamp() != seconds(utc):
-            raise BrokenError((where, f"{local} is not {utc}"))
+        """That both cells of a time are one moment, or both empty."""
+        if (utc, local) in self.moments:
+            return
+        if bool(utc) != bool(local) or (utc and not STAMP.fullmatch(utc)):
+            raise BrokenError((where, f"{local!r} is not the same moment as {utc!r}"))
+        if utc and datetime.fromisoformat(local).timestamp() != seconds(utc):
+            raise BrokenError((where, f"{local} is not the same moment as {utc}"))
+        if len(self.moments) > 100_000:
+            self.moments.clear()
+        self.moments.add((utc, local))
 
     def compare_results(self) -> None:
         name, slots = "tables/results.csv", self.slots
@@ -1983,13 +2005,13 @@ class Proof:
 
     def compare_runs(self) -> None:
         """items.csv, populations.csv, states.csv, exceptions.csv and sampling.json against the observations."""
-        rows = self._rows("items", ITEM_COLUMNS)
+        rows = self._plain_rows("items", ITEM_HEADER)
         stretches = Stretches(self.ran, {**self.strays, **self._older_runs()}, self.since, self.until)
         held = Held(self.files, self.fast)
         deciding = {run for _, run, _ in self.slots.values() if run is not None}
         self.populations: dict[str, Population] = {id: Population() for id in self._bound()}
         controls = self._controls_of()
-        number, items = 1, 0
+        items = 0
         for done, (seq, run) in enumerate(self.ran.items()):
             self._tell("runs", done, len(self.ran))
             if run.states is None:
@@ -1997,18 +2019,22 @@ class Proof:
                 continue
             said = held.of(run)
             stretches.take(seq, run, said)
-            head = [run.slot or "", str(seq), run.check, run.scope]
-            for wanted in said.rows:
-                number, row = next(rows, (number + 1, []))
-                if row[:4] != head or row[4:] != wanted:
+            head: list[str] = []
+            for place, wanted in enumerate(said.rows):
+                row = next(rows, [])
+                if not place:
+                    where, local = f"tables/items.csv row {items + 2}", "".join(row[1:2])
+                    self._same_moment(where, run.slot or "", local)
+                    head = [run.slot or "", local, str(seq), run.check, run.scope]
+                if row != head + wanted:
                     what = f"says something else than run {seq}: {run.check} over {run.scope}, {wanted[0]}"
-                    raise BrokenError((f"tables/items.csv row {number}", what))
+                    raise BrokenError((f"tables/items.csv row {items + place + 2}", what))
             items += len(said.rows)
             if seq in deciding:
                 for id in controls.get(run.check, ()):
                     self.populations[id].add(f"{run.check}|{run.scope}|{run.slot}|", said.names)
         if next(rows, None) is not None:
-            raise BrokenError((f"tables/items.csv row {number + 1}", "is of no run of the window"))
+            raise BrokenError((f"tables/items.csv row {items + 2}", "is of no run of the window"))
         self._compare_populations(deciding)
         self._compare_states(stretches)
         self._compare_exceptions(Deviations(stretches))
@@ -2324,8 +2350,8 @@ class Proof:
         missing = sum(could_not.values())
         looks = " and looks between the slots" if self.spots else ""
         self.proved.append(
-            f"{done - missing:,} of {len(self.ran) + len(self.spots):,} runs{looks} give the same verdicts again from the "
-            "kept answers"
+            f"{done - missing:,} of {len(self.ran) + len(self.spots):,} runs{looks} give the same verdicts again from "
+            "the kept answers"
         )
         if self.blind:
             could_not["their payloads expired"] = len(self.blind)
@@ -2487,7 +2513,18 @@ COMPARED = (
     "anchors",
 )
 DECISION_WORDS = ("control", "check", "scope", "subject", "approver", "reason", "ticket")
-ITEM_COLUMNS = ("slot_utc", "run", "check", "scope", "subject", "state", "reason", "facts", "evidence")
+ITEM_HEADER = (
+    "slot_utc",
+    "slot_local",
+    "run",
+    "check",
+    "scope",
+    "subject",
+    "state",
+    "reason",
+    "facts",
+    "evidence",
+)
 LISTING_PAGES_MAX = 4  # a subject that rests on the listing alone names its pages, up to so many
 
 
@@ -2567,7 +2604,7 @@ class Stretches:
 
     def __init__(self, ran: dict[int, Ran], older: dict[int, tuple[str, str, str]], since: str, until: str) -> None:
         self.ran, self.runs_before, self.since, self.until = ran, older, since, until
-        self.last: dict[tuple[str, str], Said] = {}
+        self.last: dict[tuple[str, str], str] = {}  # digest of the observations
         self.first: dict[tuple[str, str], int] = {}  # the first run
         self.first_read: dict[tuple[str, str], int] = {}  # the first run with a population
         self.older = False
@@ -2578,10 +2615,9 @@ class Stretches:
         """A run with a population."""
         pair = run.check, run.scope
         self._see(pair, seq, None)
-        before = self.last.get(pair)
-        if before is said:
+        if self.last.get(pair) == run.observations:
             return
-        self.last[pair] = said
+        self.last[pair] = run.observations
         standing = self.open.setdefault(pair, {})
         first = self.first_read.setdefault(pair, seq) == seq
         for subject in [name for name in standing if name not in said.stands]:

@@ -120,7 +120,7 @@ def test_all_anew_with_a_witness_that_colludes_and_stamps_of_today(
     assert found["verified"]
     assert levels(found) == [True, False, False, False]
     assert told(found, "more than two hours later")
-    assert "came under one hours later" in found["assurance"]["levels"][2]["words"]
+    assert "came under one more than two hours late" in found["assurance"]["levels"][2]["words"]
 
 
 def test_all_anew_with_witness_and_authority_in_collusion(
