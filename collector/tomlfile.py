@@ -25,7 +25,8 @@ Location = tuple[int | str, ...]
 class Table(BaseModel):
     """A TOML table: frozen, and a key that it does not know is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Whoever writes a secret into the file by mistake does not find it in a traceback.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     def record(self) -> dict[str, Any]:
         """The table as it is written into the ledger: text, whole numbers, lists and tables. Holds no secrets."""

@@ -79,7 +79,9 @@ class Topic:
             raise Unreadable("the AWS SDK does not take the message; this is a defect of the collector") from None
         except ResponseParserError:
             raise Unavailable("the answer of SNS could not be read; it is tried again") from None
-        except (BotoCoreError, OSError, RuntimeError) as error:
+        except RuntimeError:  # botocore, of credentials that have expired although they are new
+            raise Denied("the credentials for SNS have expired; see that this machine's clock is right") from None
+        except (BotoCoreError, OSError) as error:
             kind = type(error).__name__
             if "Credential" in kind or "Token" in kind:
                 raise Denied(f"no credentials for SNS ({kind}); look at the role or profile of the channel") from None
