@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from collector import canonical
 from collector.ledger.entry import Entry, Kind
 from collector.ledger.projecting import place_of
-from collector.ledger.records import microseconds, moment, read_entry
+from collector.ledger.records import microseconds, moment, read_entry, read_listed
 from collector.ledger.tables import (
     STATES,
     check_name,
@@ -340,7 +340,7 @@ class Projection:
                 wanted = left
                 if not wanted:
                     break
-            return [read_entry(connection, seq) for seq in reversed(found)]
+            return list(read_listed(connection, found).values())
 
     # --- entries ---
 
@@ -356,7 +356,7 @@ class Projection:
         """The newest plan of each account that ever had one."""
         newest = sa.select(sa.func.max(span.c.seq)).where(span.c.kind == Kind.PLAN.value).group_by(span.c.account_id)
         with self._reading() as connection:
-            return [read_entry(connection, seq) for seq in sorted(connection.execute(newest).scalars().all())]
+            return list(read_listed(connection, connection.execute(newest).scalars().all()).values())
 
     def latest_check(self, check: str) -> Entry | None:
         """The newest ``check`` entry of one check."""
@@ -377,7 +377,8 @@ class Projection:
         """The newest trigger of each key that has not been resolved since."""
         with self._reading() as connection:
             rows = connection.execute(sa.select(open_alert.c.key, open_alert.c.seq).order_by(open_alert.c.seq)).all()
-            return {row.key: read_entry(connection, row.seq) for row in rows}
+            found = read_listed(connection, [row.seq for row in rows])
+            return {row.key: found[row.seq] for row in rows}
 
     def runs_before(self, check: str, scope: str, seq: int, limit: int) -> list[Before]:
         """The last ``limit`` runs of a check over a scope before entry ``seq``, newest first."""
@@ -451,9 +452,10 @@ class Projection:
         due = sa.or_(outbox.c.retry_at.is_(None), outbox.c.retry_at <= microseconds(now))
         with self._reading() as connection:
             rows = connection.execute(sa.select(outbox).where(due).order_by(outbox.c.alert, outbox.c.channel)).all()
+            found = read_listed(connection, {row.alert for row in rows})
             return [
                 Pending(
-                    read_entry(connection, row.alert),
+                    found[row.alert],
                     row.channel,
                     row.attempt,
                     None if row.retry_at is None else moment(row.retry_at),
@@ -474,7 +476,9 @@ class Projection:
 
     def _entries(self, query: sa.Select[Any]) -> list[Entry]:
         with self._reading() as connection:
-            return [read_entry(connection, seq) for seq in connection.execute(query).scalars().all()]
+            seqs = connection.execute(query).scalars().all()
+            found = read_listed(connection, seqs)
+            return [found[seq] for seq in seqs]
 
     def _entry(self, query: sa.Select[Any]) -> Entry | None:
         with self._reading() as connection:

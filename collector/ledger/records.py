@@ -91,6 +91,8 @@ def _entry_of(connection: sa.Connection, row: Sequence[Any], bases: Bases) -> En
 
 
 _ONE = sa.select(*ROW).where(entry.c.seq == sa.bindparam("seq"))
+LISTED = 500  # entries asked for by number in one statement
+_LISTED = sa.select(*ROW).where(entry.c.seq.in_(sa.bindparam("seqs", expanding=True))).order_by(entry.c.seq)
 
 
 def read_entry(connection: sa.Connection, seq: int) -> Entry:
@@ -99,6 +101,21 @@ def read_entry(connection: sa.Connection, seq: int) -> Entry:
     if row is None:
         raise StoreError(f"the ledger has no entry {seq}")
     return _entry_of(connection, row, Bases())
+
+
+def read_listed(connection: sa.Connection, seqs: Collection[int]) -> dict[int, Entry]:
+    """Some entries by their numbers, many with one question. Raises StoreError when one is not there."""
+    wanted, bases = sorted(set(seqs)), Bases()
+    found: dict[int, Entry] = {}
+    for start in range(0, len(wanted), LISTED):
+        query = _LISTED if len(wanted) > 1 else _ONE
+        values: dict[str, Any] = {"seqs": wanted[start : start + LISTED]} if len(wanted) > 1 else {"seq": wanted[0]}
+        for row in connection.execute(query, values):
+            found[row.seq] = _entry_of(connection, row, bases)
+    for seq in wanted:
+        if seq not in found:
+            raise StoreError(f"the ledger has no entry {seq}")
+    return found
 
 
 def read_entries(
