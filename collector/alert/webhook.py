@@ -3,9 +3,11 @@
 The request is a POST with
 
 * ``Content-Type: application/json`` and as body one object: ``version`` (1), ``summary`` (one line), ``alert`` (number
-  of the ledger entry), ``at``, and of the alert ``key``, ``event`` (trigger, resolve), ``cause`` (failed, blind,
-  missed), ``check``, ``title``, ``scope``, ``subject``, ``control``, ``owner``, ``family``, ``reason``, ``remedy``,
-  ``since``, ``last_good`` and ``first_bad`` (numbers of ledger entries, or null);
+  of the ledger entry), ``at``, and of the alert ``key``, ``event`` (trigger, resolve, and what is told in between),
+  ``cause`` (failed, blind, missed, late, anchor, lapsed), ``check``, ``title``, ``scope``, ``subject``, ``control``,
+  ``owner``, ``family``, ``reason``, ``remedy``, ``since``, ``last_good`` and ``first_bad`` (numbers of ledger entries,
+  or null). What not every alert has is there only where it has it: ``severity``, ``link``, ``facts`` (what changed),
+  ``changed_by``, ``flaps``, ``lines``; of a group ``count``, ``left``, ``subjects`` and ``list`` (a blob's digest);
 * ``X-Collector-Signature: t=<unix seconds>,v1=<hex>``, where the hexadecimal digits are HMAC-SHA256 over
   ``<t>.<body bytes>`` with the shared secret;
 * ``Idempotency-Key: <key>:<event>:<alert>``. An alert may arrive twice, then with the same value. ``key`` alone joins a
@@ -47,6 +49,7 @@ MEMBERS = (
     "subject",
     "title",
 )
+SOMETIMES = ("changed_by", "count", "facts", "flaps", "left", "lines", "link", "list", "severity", "subjects")
 
 
 def sign(secret: bytes, at: int, body: bytes) -> str:
@@ -113,4 +116,5 @@ def payload(alert: Mapping[str, Any]) -> dict[str, Any]:
         "summary": summary(alert),
         "alert": alert["seq"],
         **{name: alert[name] for name in MEMBERS},
+        **{name: alert[name] for name in SOMETIMES if name in alert},
     }

@@ -132,7 +132,9 @@ def test_hostile_names_arrive_as_json_and_break_nothing(name: str, channel: Chan
     for request in receiver.received:
         assert request.data
         assert "Bcc" not in request.headers
-        assert int(request.headers["Content-Length"]) == len(request.body) < 512 * 1024
+        assert int(request.headers["Content-Length"]) == len(request.body)
+        # A webhook cuts nothing: an entry of the ledger, which these are not, has less than 64 KiB.
+        assert len(request.body) < 512 * 1024 or isinstance(channel, Webhook)
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 408, 410, 413, 429, 500, 502, 503])

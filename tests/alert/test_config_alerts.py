@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -181,3 +182,12 @@ def test_alertmanager_is_logged_in_to(load: Load) -> None:
     token = load('[alerts.alertmanager.a]\nurl = "http://a"\ntoken_env = "V"\n').alerts.alertmanager["a"]
     assert token.authorization({"V": "abc\n"}) == "Bearer abc"
     assert load('[alerts.alertmanager.a]\nurl = "http://a"\n').alerts.alertmanager["a"].authorization({}) == ""
+
+
+def test_what_the_documentation_shows_can_be_used(load: Load) -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/alerts.md").read_text()
+    shown = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert len(shown) == len(KINDS)
+    settings = load("\n".join(shown))
+    assert sorted(KINDS) == sorted(kind for kind in KINDS if getattr(settings.alerts, kind))
+    load(re.sub(r"(?m)^# ", "", "\n".join(shown)))  # with what stands there as a comment

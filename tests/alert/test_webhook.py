@@ -9,7 +9,8 @@ import threading
 import pytest
 
 from collector.alert.message import DeliveryFailed
-from collector.alert.webhook import MEMBERS, Webhook, payload, sign, verify
+from collector.alert.webhook import MEMBERS, SOMETIMES, Webhook, payload, sign, verify
+from tests.support import receivers
 
 SECRET = b"a secret of more than sixteen bytes"
 
@@ -31,7 +32,7 @@ def test_a_receiver_gets_signed_json_it_can_verify(webhook, receiver, alert, clo
     assert got.headers["Idempotency-Key"] == f"{alert['key']}:trigger:7"
     assert re.fullmatch(rf"t={int(clock.unix())},v1=[0-9a-f]{{64}}", got.headers["X-Collector-Signature"])
     assert got.headers["User-Agent"].startswith("evidence-collector/")
-    assert set(got.data) == {*MEMBERS, "version", "summary", "alert"}
+    assert set(got.data) == {*MEMBERS, "version", "summary", "alert"} | {n for n in SOMETIMES if n in alert}
     assert got.data["version"] == 1
     assert got.data["alert"] == 7
     assert got.data["summary"] == f"Failed: MFA-2: {alert['subject']} has a console password and no MFA"
@@ -40,7 +41,17 @@ def test_a_receiver_gets_signed_json_it_can_verify(webhook, receiver, alert, clo
 
 
 def test_nothing_but_the_named_members_leaves_the_ledger(alert):
-    assert "facts" not in json.dumps(payload({**alert, "facts": {"secret": 1}}))
+    assert "answer" not in json.dumps(payload({**alert, "answer": {"secret": 1}}))
+
+
+def test_what_only_some_alerts_have_is_there_where_they_have_it():
+    group = receivers.grouped()
+    found = payload(group)
+    assert {name: found[name] for name in SOMETIMES if name in found} == {
+        name: group[name] for name in SOMETIMES if name in group
+    }
+    assert {"severity", "link", "facts", "changed_by", "subjects", "count", "list", "flaps"} <= found.keys()
+    assert "channels" not in found
 
 
 def test_a_receiver_with_another_secret_refuses(receiver, alert, clock):
