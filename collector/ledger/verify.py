@@ -2266,6 +2266,7 @@ class Proof:
         if len({card["id"] for card in cards}) != len(cards):
             raise BrokenError((name, "names a control twice"))
         self._check_cards(name, cards, filters)
+        self._compare_settings()
         self._check_versions(name, said["checks"])
         if set(said["configurations"]) != self.used:
             raise BrokenError((name, "names other configurations than the runs of the window"))
@@ -2295,6 +2296,23 @@ class Proof:
         self.proved.append(
             f"the {len(cards):,} controls, and the checks that they bind, are those of the configurations in force"
         )
+
+    def _compare_settings(self) -> None:
+        """What the exporter chose himself, and no configuration of the time had said, is told."""
+        window = self.predicate["window"]
+        settings = [config["settings"] for config in self.configs.values() if config.get("settings")]
+        named = [one["windows"][window["name"]] for one in settings if window["name"] in one.get("windows", {})]
+        dated = [(one["start"], one["end"]) for one in named if STAMP.fullmatch(one["start"])]
+        if not named or (dated and (window["since"], window["ends"]) not in dated):
+            self.unproved.append(
+                f"that the window {window['name']} was agreed before its end: no configuration in the package names it "
+                "with these dates; compare them with what you were told"
+            )
+        graces = [duration(one["schedule"]["grace"]) for one in settings if "schedule" in one]
+        if graces and self.predicate["grace_s"] not in graces:
+            self.unproved.append(
+                f"why a slot counts as late only after {self.predicate['grace_s']:,} s: configured was {graces[-1]:,} s"
+            )
 
     def _check_versions(self, name: str, cards: Sequence[Any]) -> None:
         versions = {(c["id"], c["version"], c["source"], str(c["limits"])) for c in cards}

@@ -247,3 +247,15 @@ def test_a_formula_in_evidence(begun: World, tmp_path: Path) -> None:
     table.write_bytes(table.read_bytes().replace(b"'@SUM", b"@SUM", 1))
     resign(path, begun.signer)
     assert "a spreadsheet would run '@SUM(A1)'" in alarm(path)
+
+
+def test_a_window_that_nobody_had_agreed_on(package: Path, world: World) -> None:
+    """Its dates are the exporter's own: not refused, since a window may be agreed late, and told."""
+    honest = prove(package)
+    assert not any("was agreed before its end" in said for said in honest["not_proved"])
+
+    def shop(statement: dict[str, Any]) -> None:
+        statement["predicate"]["window"]["ends"] = "2026-01-01T17:00:00.000000Z"
+
+    resign(package, world.signer, shop)
+    assert any("the window morning was agreed before its end" in said for said in prove(package)["not_proved"])
