@@ -387,6 +387,9 @@ class Settings(Table):
         told = [(f"[[route]] number {n}", (*r.channels, *r.escalate_to)) for n, r in enumerate(self.route, 1)]
         if self.digest is not None:
             told.append(("[digest]", self.digest.channels))
+            for channel in self.digest.channels:
+                if channel in self.alerts.pagerduty or channel in self.alerts.alertmanager:
+                    raise ValueError(f"[digest] names the channel {channel!r}, which takes alerts alone; name another")
         for where, channels in told:
             for channel in channels:
                 if channel not in known:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -20,7 +21,7 @@ import checks
 from collector import controls as control_file
 from collector import decisions, retention, signers
 from collector import registry as registry_module
-from collector.alert import route
+from collector.alert import reminding, route
 from collector.alert.outbox import Channels, deliver_due, open_channels
 from collector.anchoring import Anchoring
 from collector.clouds.directory import AccountSettings, Directory, Limits
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 STOP_SECONDS_MAX = 8  # SIGTERM to exit; containers are killed after 10
 DELIVER_SECONDS = 5
+REMIND_SECONDS = 30
 TICK_SECONDS_STALE = 60
 NOT_RUNNING = "the collector was not running"
 
@@ -207,6 +209,7 @@ class Daemon:
         self.schedule.every("decisions", 3600, self._job("decisions", self._review))
         self.schedule.every("retention", 86_400, self._job("retention", self._drop))
         self.schedule.every("deliver", DELIVER_SECONDS, self._job("deliver", self._deliver))
+        self.schedule.every("remind", REMIND_SECONDS, self._job("remind", self._remind))
         self.schedule.start()
         self.feeding.start()
         log.info("leads", entries=operation.ledger.size())
@@ -257,6 +260,11 @@ class Daemon:
             name = f"account {account.scope}"
             self._job(name, self._observe(account, self._away))()
         self._away = NOT_RUNNING
+
+    def _remind(self) -> None:
+        operation = self.operation
+        reminding.escalate(operation.ledger, operation.controls, operation.settings, operation.clock)
+        reminding.digest(operation.ledger, operation.settings, operation.clock)
 
     def _deliver(self) -> object:
         counts = deliver_due(self.operation.ledger, self.channels, self.operation.clock)
@@ -377,7 +385,8 @@ def run(settings: Settings, clouds: Opener | None = None) -> int:
         metrics.channels(channels)
         metrics.refresh(operation.ledger)
         daemon = Daemon(operation, channels, metrics, anchoring(operation))
-        hooks = open_hooks(settings, os.environ, operation.ledger, decisions.acknowledge, operation.clock)
+        acknowledge = partial(decisions.acknowledge, settings=settings)
+        hooks = open_hooks(settings, os.environ, operation.ledger, acknowledge, operation.clock)
         server = Server(settings.web.listen, alive=daemon.alive, ready=daemon.ready, metrics=metrics, hooks=hooks)
         daemon.start()
         server.start()

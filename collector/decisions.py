@@ -12,6 +12,7 @@ from typing import Any
 
 from collector import canonical
 from collector.alert import route
+from collector.alert.message import clipped
 from collector.alert.standing import Standing
 from collector.config import Settings
 from collector.controls import Controls
@@ -126,8 +127,21 @@ def revoke(ledger: Ledger, now: datetime, *, seq: int, approver: str, reason: st
         return batch.add(Draft(Kind.ACCEPTANCE, now, fields))
 
 
-def acknowledge(ledger: Ledger, now: datetime, *, alert: int, person: str, note: str = "", via: str = "cli") -> Entry:
-    """Writes that somebody has taken note of an alert. Raises ConfigError when there is no such alert."""
+def acknowledge(
+    ledger: Ledger,
+    now: datetime,
+    *,
+    alert: int,
+    person: str,
+    note: str = "",
+    via: str = "cli",
+    settings: Settings | None = None,
+) -> Entry:
+    """Writes that somebody has taken note of an alert. Raises ConfigError when there is no such alert.
+
+    With ``settings``, whoever else was told of an alert that stands open is told this too, where several people read
+    along or a pager waits: nobody is to look into what somebody looks into.
+    """
     _whole(person=person)
     if len(note) > TEXT_CHARACTERS_MAX:
         raise ConfigError(f"the note has more than {TEXT_CHARACTERS_MAX} characters; put what is long into the ticket")
@@ -136,7 +150,26 @@ def acknowledge(ledger: Ledger, now: datetime, *, alert: int, person: str, note:
         raise ConfigError(f"entry {alert} is no alert that began; `collector status` names those that stand open")
     fields = {"alert": alert, "key": found.data["key"], "person": person, "note": note, "via": via}
     with ledger.write() as batch:
-        return batch.add(Draft(Kind.ACK, now, fields))
+        entry = batch.add(Draft(Kind.ACK, now, fields))
+        opened = batch.projection.open_alerts().get(found.data["key"])
+        if settings is not None and opened is not None and opened.seq == alert:
+            further = batch.projection.told_of(found.data["key"], "escalate")
+            told = dict.fromkeys(name for known in (opened, *further) for name in known.data["channels"])
+            if names := [name for name in told if name != via and name in _shared(settings)]:
+                words = f"{person} has taken note" + (f": {note}" if note else "")
+                about = {name: value for name, value in opened.data.items() if name not in _OF_ONE_ENTRY}
+                about |= {"event": "acknowledge", "reason": clipped(words, TEXT_CHARACTERS_MAX), "channels": names}
+                batch.add(Draft(Kind.ALERT, now, about))
+        return entry
+
+
+_OF_ONE_ENTRY = ("seq", "kind", "at", "quiet", "facts", "subjects", "list")
+
+
+def _shared(settings: Settings) -> set[str]:
+    """The channels that several people read, or that page until somebody takes note."""
+    alerts = settings.alerts
+    return {*alerts.pagerduty, *alerts.slack, *alerts.teams, *alerts.webhook}
 
 
 def standing(ledger: Ledger) -> list[Acceptance]:

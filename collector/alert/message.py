@@ -166,7 +166,7 @@ def rows(alert: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Owner", alert["owner"]),
         ("Check", f"{alert['check']}: {alert['title']}" if alert["check"] else alert["title"]),
         ("Subject", alert["subject"]),
-        ("Subjects", "" if count is None else f"{count:,}: {_listed(alert)}"),
+        ("Subjects", "" if count is None else f"{count:,}{_listed(alert)}"),
         ("Scope", alert["scope"]),
         ("Since", alert["since"]),
         ("Changed", clipped("; ".join(changes(alert)), CHANGES_CHARACTERS_MAX)),
@@ -198,7 +198,7 @@ def text(alert: Mapping[str, Any]) -> str:
 def _listed(alert: Mapping[str, Any]) -> str:
     names = alert.get("subjects", ())
     more = ", …" if len(names) < alert["count"] else ""
-    return clipped(", ".join(names) + more, CHANGES_CHARACTERS_MAX)
+    return clipped(f": {', '.join(names)}{more}", CHANGES_CHARACTERS_MAX) if names else ""
 
 
 def _of_them(alert: Mapping[str, Any]) -> str:

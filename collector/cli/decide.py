@@ -71,8 +71,10 @@ def ack(
     as_json: JsonOption = False,
 ) -> None:
     """Write down that somebody has taken note of an alert."""
-    with reading(settings_of(config)) as ledger:
-        entry = decisions.acknowledge(ledger, daemon.utc_now(), alert=alert, person=person, note=note)
+    settings = settings_of(config)
+    with reading(settings) as ledger:
+        now = daemon.utc_now()
+        entry = decisions.acknowledge(ledger, now, alert=alert, person=person, note=note, settings=settings)
     if as_json:
         print_json(entry.data)
     else:

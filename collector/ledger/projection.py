@@ -443,6 +443,11 @@ class Projection:
         )
         return self._entries(query)
 
+    def told_since(self, since: datetime) -> list[Entry]:
+        """Every alert since a moment, oldest first."""
+        query = sa.select(told.c.seq).where(told.c.place != "", told.c.at >= microseconds(since)).order_by(told.c.seq)
+        return self._entries(query)
+
     def last_told(self, place: tuple[str, str, str]) -> Entry | None:
         """The newest alert about a place: a cause, a check and a scope."""
         return self._entry(sa.select(sa.func.max(told.c.seq)).where(told.c.place == place_of(*place)))

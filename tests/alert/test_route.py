@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -10,7 +10,7 @@ import checks
 from collector import canonical, config, registry
 from collector import controls as control_file
 from collector.alert.message import head, summary, text
-from collector.alert.route import alert_fields, dedup_key, refuse_unknown
+from collector.alert.route import alert_fields, dedup_key, escalation, refuse_unknown
 from collector.check import section_of, title_of
 from collector.errors import ConfigError
 from collector.ledger.entry import Draft, Kind
@@ -57,13 +57,13 @@ def shelf():
 
 @pytest.fixture
 def alert(tmp_path, shelf):
-    def alert(drift, routes="", controls=CONTROLS, opened=None):
+    def alert(drift, routes="", controls=CONTROLS, opened=None, **more):
         (tmp_path / "collector.toml").write_text(SETTINGS + routes)
         (tmp_path / "controls.toml").write_text(controls)
         settings = config.load(tmp_path / "collector.toml", {})
         known = control_file.load(tmp_path / "controls.toml", shelf)
         refuse_unknown(known, settings, shelf)
-        return alert_fields(drift, known, settings, shelf, opened)
+        return alert_fields(drift, known, settings, shelf, opened, **more)
 
     return alert
 
@@ -239,6 +239,82 @@ def test_who_was_told_that_it_began_is_told_that_it_is_over(alert):
     assert over["channels"] == ["team"]
     again = alert(FAILED, route("", "pager"), opened=opened)
     assert again["channels"] == ["pager"]
+
+
+def severe(severity, controls=CONTROLS):
+    return f'{controls}severity = "{severity}"\n'
+
+
+def test_an_alert_is_as_bad_as_the_worst_of_its_controls_and_high_without_any(alert):
+    assert alert(FAILED, controls=severe("low") + severe("medium", SECOND))["severity"] == "medium"
+    assert alert(BLIND, controls=severe("critical") + severe("low", SECOND))["severity"] == "critical"
+    assert alert(MISSED, controls=severe("low"))["severity"] == "high"
+
+
+def test_each_control_is_routed_by_its_own_severity(alert):
+    routes = route('severity = "critical"', "pager") + route('severity = "low"', "chat")
+    assert alert(FAILED, routes, severe("low") + severe("critical", SECOND))["channels"] == ["chat", "pager"]
+    assert alert(MISSED, routes + route('severity = "high"', "team"))["channels"] == ["team"]
+
+
+NIGHT = datetime(2026, 3, 28, 23, 30, tzinfo=UTC)  # 00:30 in Berlin, where clocks go forward in this night
+
+
+def quiet(more=""):
+    return route("", "pager", "chat") + f'quiet = "22:00-07:00"\nzone = "Europe/Berlin"\n{more}'
+
+
+@pytest.mark.parametrize(
+    ("severity", "more", "waits"),
+    [
+        ("critical", "", False),
+        ("high", "", True),
+        ("low", "", True),
+        ("high", 'quiet_severities = ["low"]\n', False),
+        ("critical", 'quiet_severities = ["critical"]\n', True),
+    ],
+)
+def test_quiet_hours_delay_what_they_are_for_to_their_end(alert, severity, more, waits):
+    found = alert(FAILED, quiet(more), severe(severity), now=NIGHT)
+    until = {"pager": "2026-03-29T05:00:00.000000Z", "chat": "2026-03-29T05:00:00.000000Z"}
+    assert found.get("quiet") == (until if waits else None)
+    assert found["channels"] == ["pager", "chat"]
+    assert "quiet" not in alert(FAILED, quiet(more), severe(severity), now=NIGHT.replace(hour=12))
+
+
+def test_a_channel_that_one_route_tells_at_once_does_not_wait(alert):
+    routes = route('owner = "platform"', "pager", "chat") + 'quiet = "22:00-07:00"\n' + route("", "pager")
+    found = alert(FAILED, routes, CONTROLS + SECOND, now=NIGHT)
+    assert list(found["quiet"]) == ["chat"]
+    assert "quiet" not in alert(FAILED, routes, CONTROLS + 'channels = ["chat"]\n', now=NIGHT)
+
+
+def test_escalation_is_that_of_the_most_impatient_route(alert, tmp_path, shelf):
+    routes = (
+        route('owner = "platform"', "pager")
+        + 'escalate_after = "2h"\nescalate_to = ["chat"]\n'
+        + route('owner = "security"', "pager")
+        + 'escalate_after = "1h"\nescalate_to = ["team"]\n'
+    )
+    data = body(alert(FAILED, routes, CONTROLS + SECOND))
+    known = control_file.load(tmp_path / "controls.toml", shelf)
+    settings = config.load(tmp_path / "collector.toml", {})
+    assert escalation(data, known, settings) == (timedelta(hours=1), ("team",))
+    assert escalation(body(alert(MISSED, routes, CONTROLS + SECOND)), known, settings) is None
+
+
+def test_the_link_names_the_entry_and_the_key_and_stays_the_same(alert):
+    link = '[alerts]\nlink = "https://wiki.example/{alert}/{key}"\n'
+    found = alert(FAILED, link, seq=17)
+    assert found["link"] == f"https://wiki.example/17/{found['key']}"
+    over = alert(replace(FAILED, event=Event.RESOLVE), link, opened=body(found), seq=99)
+    assert over["link"] == found["link"]
+
+
+@pytest.mark.parametrize("link", ["https://wiki.example/", "https://wiki.example/{seq}/{key}", "wiki/{alert}"])
+def test_a_link_that_leads_nowhere_is_refused(alert, link):
+    with pytest.raises(ConfigError, match="link"):
+        alert(FAILED, f'[alerts]\nlink = "{link}"\n')
 
 
 @pytest.mark.parametrize(

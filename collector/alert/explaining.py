@@ -1,0 +1,78 @@
+"""Finds out who changed what an alert speaks of, from the cloud's own log: within seconds, or not at all.
+
+It is no evidence of a verdict and holds nothing up: what was found is an ``alert`` entry of its own, ``explain``, and a
+part of the message. How a cloud is asked is in ``clouds/who.py``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+
+from collector.errors import CollectorError
+from collector.ledger.entry import Draft, Entry, Kind
+from collector.ledger.store import Ledger
+
+SECONDS_MAX = 5.0  # of one pass of the outbox, all its alerts together
+TEXT_CHARACTERS_MAX = 500
+MEMBERS = ("who", "event", "when", "request", "source")
+
+log = structlog.get_logger(__name__)
+
+# What an alert is about, and when: its subjects by name, the run that last saw it good, the one that first saw it bad.
+Ask = Callable[[Mapping[str, Any]], Mapping[str, str] | None]
+
+
+class Explainer:
+    """Asks who did it, one alert at a time; whoever asks never waits longer than they say."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._asking: threading.Thread | None = None
+
+    def explain(self, alert: Mapping[str, Any], seconds: float) -> dict[str, str] | None:
+        """Who changed it, as texts by ``MEMBERS``; None when nobody knows, cannot say, or not in time.
+
+        A question that is not answered in time goes on in the background, and until it ends no other is put.
+        """
+        if seconds <= 0 or (self._asking is not None and self._asking.is_alive()):
+            return None
+        found: list[Mapping[str, str]] = []
+
+        def ask() -> None:
+            try:
+                answer = self._ask(alert)
+            except CollectorError as error:
+                log.warning("nobody says who changed it", alert=alert["seq"], why=str(error))
+            except Exception as error:  # a defect in here must not keep an alert from anybody
+                log.exception("who changed it", alert=alert["seq"], error=type(error).__name__)
+            else:
+                if answer is not None:
+                    found.append(answer)
+
+        self._asking = threading.Thread(target=ask, name="who", daemon=True)
+        self._asking.start()
+        self._asking.join(seconds)
+        if self._asking.is_alive() or not found:
+            return None
+        return {name: str(found[0].get(name, ""))[:TEXT_CHARACTERS_MAX] for name in MEMBERS}
+
+
+def written(ledger: Ledger, alert: Entry) -> dict[str, str] | None:
+    """What was found out before about an alert."""
+    found = ledger.projection.told_of(alert.data["key"], "explain")
+    return found[-1].data["changed_by"] if found else None
+
+
+def write(ledger: Ledger, alert: Entry, found: Mapping[str, str], draft_at: Callable[[], Any]) -> None:
+    """Keeps what was found out; nobody is told by this entry alone."""
+    fields = {name: value for name, value in alert.data.items() if name not in _OF_ONE_ENTRY}
+    fields |= {"event": "explain", "channels": [], "changed_by": dict(found)}
+    with ledger.write() as batch:
+        batch.add(Draft(Kind.ALERT, draft_at(), fields))
+
+
+_OF_ONE_ENTRY = ("seq", "kind", "at", "quiet", "facts", "subjects", "list")
