@@ -814,6 +814,7 @@ class Anchor:
         self.seq, self.size, self.type, self.id = entry["seq"], entry["size"], entry["type"], entry["anchor"]
         self.note, self.root, self.token = entry["note"], entry["root"], entry["token"]
         self.time: float | None = seconds(entry["time"]) if entry["time"] else None
+        self.worked = 0.0  # for how many seconds the collector had run until then
         self.proved = False
         self.why_not = ""
 
@@ -828,15 +829,16 @@ class Clock:
     def __init__(self) -> None:
         self.marks: list[tuple[int, str]] = []
         self.taken: list[int] = []  # beside the marks: how many ``anchor`` entries stand before each
+        self.worked: list[float] = []  # beside the marks: for how many seconds the collector ran until then, in all
         self.pauses: list[tuple[int, str, str]] = []  # the entry after it, from when, to when
         self.newest_at: dict[int, str] = {}  # by size of a checkpoint: the newest time before it
         self.anchors: list[Anchor] = []
-        self.failed: list[tuple[int, str]] = []  # entry, why
+        self.failed: dict[str, list[tuple[int, str]]] = {}  # by kind of place: entry, why
         self.tried: dict[int, list[str]] = {}  # every attempt, as anchors.csv writes it
         self.floor = ""  # no entry may be dated before this any more
         self.configured: bool | None = None  # whether places outside are; None: nobody said so yet
         self.every = 3600  # seconds from one checkpoint to the next, as configured
-        self.ran = 0.0
+        self.ran = self.total = 0.0  # since the last anchor, and in all
         self.before = ""
 
     def pass_by(self, seq: int, newest: str, at: str) -> str:
@@ -846,12 +848,12 @@ class Clock:
         now = seconds(at)
         if newest:
             last = seconds(newest)
-            self.ran += last - seconds(self.before)
             if now - last >= PAUSE_SECONDS:
                 self.pauses.append((seq, newest, at))
-            self.ran = 0 if now - last >= LATE_SECONDS else self.ran + min(now - last, PAUSE_SECONDS)
-            allowed = max(LATE_SECONDS, self.every + 3600)
-            if self.configured and self.ran > allowed:
+            more = last - seconds(self.before) + min(now - last, PAUSE_SECONDS)
+            self.total += more
+            self.ran = 0 if now - last >= LATE_SECONDS else self.ran + more
+            if self.configured and self.ran > self.allowed:
                 what = (
                     f"was written when the collector had run for {span_of(self.ran)} without going to any of the "
                     "places outside that are configured: this was written afterwards"
@@ -860,6 +862,7 @@ class Clock:
         self.before = at
         self.marks.append((seq, at))
         self.taken.append(len(self.tried))
+        self.worked.append(self.total)
         return stamp_of(now + 600)
 
     def take(self, entry: Any) -> None:
@@ -871,11 +874,12 @@ class Clock:
         if self.configured is None:
             self.configured = True
         if entry["outcome"] == "failed":
-            self.failed.append((entry["seq"], f"{entry['anchor']}: {entry['reason']}"))
+            self.failed.setdefault(entry["type"], []).append((entry["seq"], f"{entry['anchor']}: {entry['reason']}"))
             return
         if entry["outcome"] != "anchored" or entry["size"] > entry["seq"]:
             raise BrokenError((place_of(entry), f"holds {entry['size']} entries outside, more than stand before it"))
         anchor = Anchor(entry)
+        anchor.worked = self.total
         if anchor.time is not None:
             newest = self.newest_at.get(anchor.size, "")
             if newest and seconds(newest) - anchor.time > TOLERANCE_SECONDS:
@@ -889,6 +893,11 @@ class Clock:
         if places and not self.configured:
             self.ran = 0.0
         self.configured, self.every = places, every
+
+    @property
+    def allowed(self) -> float:
+        """For how many seconds a collector may run without going outside."""
+        return max(LATE_SECONDS, self.every + 3600)
 
     def only_anchors(self, place: int, end: int) -> bool:
         """Whether a stretch holds nothing but what the anchoring itself wrote, which the next anchor is over."""
@@ -925,14 +934,14 @@ class Clock:
 
     def why_late(self, first: int, last: int, anchor: Anchor) -> tuple[bool, str]:
         """Why stretches were stamped late: whether because nothing was written meanwhile, and in words."""
-        seq = self.marks[first][0]
-        begin = bisect_right(self.failed, (seq, "\U0010ffff"))
-        if begin < len(self.failed) and self.failed[begin][0] < anchor.seq:
-            count = bisect_left(self.failed, (anchor.seq, "")) - begin
-            return False, f"{counted(count, 'attempt')} failed meanwhile, first {self.failed[begin][1]}"
+        seq, failed = self.marks[first][0], self.failed.get(anchor.type, [])
+        begin = bisect_right(failed, (seq, "\U0010ffff"))
+        if begin < len(failed) and failed[begin][0] < anchor.seq:
+            count = bisect_left(failed, (anchor.seq, "")) - begin
+            return False, f"{counted(count, 'attempt')} failed meanwhile, first {failed[begin][1]}"
         begin = bisect_right(self.pauses, (self.marks[last][0], "\U0010ffff", ""))
         pauses = [p for p in self.pauses[begin:] if p[0] <= anchor.seq]
-        if pauses:
+        if pauses and anchor.worked - self.worked[first] <= self.allowed:
             _, since, until = max(pauses, key=lambda p: seconds(p[2]) - seconds(p[1]))
             return True, f"nothing was written from {since} to {until}"
         return False, "no place outside was asked meanwhile, or none whose answer you can verify"
@@ -1765,9 +1774,10 @@ class Proof:
                 reasons[anchor.id, anchor.why_not] = reasons.get((anchor.id, anchor.why_not), 0) + 1
         for (id, why), count in sorted(reasons.items()):
             self.unproved.append(f"{counted(count, 'anchor')} by {id}: each {why}")
-        if self.clock.failed:
-            count, (seq, why) = len(self.clock.failed), self.clock.failed[0]
-            self.unproved.append(f"{counted(count, 'attempt')} to anchor failed, first entry {seq}: {why}")
+        failed = sorted(one for known in self.clock.failed.values() for one in known)
+        if failed:
+            seq, why = failed[0]
+            self.unproved.append(f"{counted(len(failed), 'attempt')} to anchor failed, first entry {seq}: {why}")
 
     # 8
 

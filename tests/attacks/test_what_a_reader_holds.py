@@ -24,7 +24,7 @@ from collector.ledger.note import TreeHead, VerifierKey
 from collector.ledger.seal import FileSigner, seal
 from tests.attacks.conftest import live
 from tests.attacks.world import World, alarm, levels, prove
-from tests.support.lived import ACCOUNT, HOME, resign
+from tests.support.lived import ACCOUNT, HOME, HOUR, resign
 from tests.support.openssl_tsa import OPENSSL, OpensslTsa
 
 VECTORS = Path(__file__).resolve().parents[1] / "ledger" / "vectors" / "keys.json"
@@ -437,3 +437,43 @@ def test_a_stretch_of_time_in_words() -> None:
     assert verify.span_of(30) == "less than a minute"
     assert verify.span_of(3 * 86_400 + 4 * 3600 + 59) == "3 d 4 h"
     assert verify.stamp_of(0.5) == "1970-01-01T00:00:00.500000Z"
+
+
+# --- failed attempts ---
+
+
+def test_hours_without_an_authority_cost_the_level_and_are_named(tmp_path: Path) -> None:
+    """Others that fail cost nothing of it: only who did not stamp can be missed as a stamp."""
+    world = World(tmp_path / "collector")
+    live(world, hours=8)
+    world.outside.fail(True)
+    for _ in range(4):
+        world.hour()
+    world.outside.fail(False)
+    for _ in range(6):
+        world.hour()
+    found = prove(world.export(tmp_path / "package").path, world.trust(tmp_path / "trust"))
+    assert found["verified"], found["broken"]
+    assert levels(found) == [True, True, False, True]
+    assert found["assurance"]["level"] == 3
+    assert "of the window came under one more than two hours late" in found["assurance"]["levels"][2]["words"]
+    assert told(found, "attempts failed meanwhile, first tsa/authority: ")
+    assert told(found, "4 attempts to anchor failed, first entry")
+    world.close()
+
+
+def test_a_short_outage_costs_nothing_where_another_place_fails(tmp_path: Path) -> None:
+    world = World(tmp_path / "collector")
+    live(world, hours=8)
+    world.vault.rename(world.vault.with_name("unmounted"))
+    world.now += HOUR / 3
+    world.operation.heartbeat()
+    world.now += 2 * HOUR
+    for _ in range(8):
+        world.hour("the collector was not running")
+    found = prove(world.export(tmp_path / "package").path, world.trust(tmp_path / "trust", holding=False))
+    assert found["verified"], found["broken"]
+    assert levels(found) == [True, False, True, True]
+    assert told(found, "nothing was written from")
+    assert told(found, "attempts to anchor failed, first entry")
+    world.close()
