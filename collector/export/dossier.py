@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from collector.window.coverage import Coverage
 from collector.window.findings import Deviation, Finding, Stretch
-from collector.window.slots import Ran, Slot
+from collector.window.slots import Plan, Ran, Slot
 
 
 @dataclass(frozen=True)
@@ -249,5 +249,6 @@ class Dossier:
     rests_on: tuple[int, ...] = ()  # entries before the range without which something in here could not be shown
     groups: tuple[str, ...] = ()  # blobs with the names of groups of alerts
     by: str = ""  # who exports, as far as they said
+    plans: tuple[Plan, ...] = ()  # of the range, as far as they speak of the window
     item_rows: int = 0  # how many subjects ``items`` gives over all runs
     reconciled: tuple[Reconciled, ...] = ()  # known once the call logs were read

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from collector import canonical
-from collector.errors import ConfigError, ExportError
+from collector.errors import ConfigError, ExportError, StoreError
 from collector.export import papers, pdf, report, sampling, tables
 from collector.export.chapter import View
 from collector.export.control_page import Pages
@@ -167,6 +167,7 @@ class _Writer:
         self.told = told
         self.more = more
         self.sums: dict[str, str] = {}
+        self.folders: set[str] = set()  # that were made
         self.runs = 0
         self.configs: set[str] = set()
         self.expired: dict[str, int] = {}  # payloads that were dropped after their term, with the entry that says so
@@ -204,11 +205,15 @@ class _Writer:
 
     # --- files ---
 
-    def _put(self, name: str, data: bytes) -> None:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        self.sums[name] = canonical.digest(data)
+    def _put(self, name: str, data: bytes, digest: str = "") -> None:
+        """Writes a file; ``digest`` is its SHA-256 where somebody computed it already."""
+        parent = name.rpartition("/")[0]
+        if parent not in self.folders:
+            (self.folder / parent).mkdir(parents=True, exist_ok=True)
+            self.folders.add(parent)
+        with open(f"{self.folder}/{name}", "wb") as file:  # noqa: PTH123  a hundred thousand paths cost more than files
+            file.write(data)
+        self.sums[name] = digest or canonical.digest(data)
 
     def _stream(self, name: str, pieces: Iterable[bytes]) -> None:
         """A file that is not held in memory as a whole."""
@@ -228,13 +233,15 @@ class _Writer:
         """
         if object_path(digest) in self.sums or digest in self.expired:
             return None
-        if not self.ledger.has_blob(digest):
-            dropped = self.ledger.expired_by(digest)
-            if dropped is not None:
-                self.expired[digest] = dropped
-                return None
-        data = self.ledger.blob(digest)
-        self._put(object_path(digest), data)
+        try:
+            data = self.ledger.blob(digest)
+        except StoreError:
+            dropped = None if self.ledger.has_blob(digest) else self.ledger.expired_by(digest)
+            if dropped is None:
+                raise
+            self.expired[digest] = dropped
+            return None
+        self._put(object_path(digest), data, digest)
         return data
 
     # --- the ledger ---
@@ -338,9 +345,7 @@ class _Writer:
     def _say(self) -> None:
         dossier = self.dossier
         verifier = canonical.digest(self.verifier)
-        plans = self.ledger.projection.plans(dossier.since, dossier.until)
-        mine = [entry for entry in plans if dossier.first <= entry.seq < dossier.last]
-        self._put("plan.json", canonical.record(papers.plan(dossier, mine)) + b"\n")
+        self._put("plan.json", canonical.record(papers.plan(dossier)) + b"\n")
         self._put("controls.json", canonical.record(papers.controls(dossier, self.configs)) + b"\n")
         view = View(dossier)
         pages = Pages(view, self.ledger)

@@ -6,7 +6,7 @@ Values in, values out; the verifier compares plan.json with the ledger, and peop
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from collector import canonical
@@ -14,9 +14,8 @@ from collector.criteria import CRITERIA, EDITION
 from collector.export.dossier import Dossier
 from collector.export.outside import ANCHORED
 from collector.export.read import Filter
-from collector.ledger.entry import Entry
 from collector.ledger.seal import Signer
-from collector.window.slots import Plan, SlotState, in_force, plan_from
+from collector.window.slots import Plan, SlotState, in_force
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "urn:evidence-collector:package:v1"
@@ -42,12 +41,12 @@ def window(dossier: Dossier) -> dict[str, Any]:
 # --- plan.json ---
 
 
-def plan(dossier: Dossier, plans: Iterable[Entry]) -> dict[str, Any]:
-    """What was due, out of the plan entries of the range that speak of the window."""
+def plan(dossier: Dossier) -> dict[str, Any]:
+    """What was due, as the plans of the range say."""
     about = filter_of(dossier)
     by_account: dict[str, list[Plan]] = {}
-    for entry in plans:
-        by_account.setdefault(entry.data["account"], []).append(plan_from(entry.data))
+    for known in dossier.plans:
+        by_account.setdefault(known.account, []).append(known)
     counts = {state.value: 0 for state in SlotState}
     for slot in dossier.slots:
         counts[slot.state.value] += 1

@@ -8,8 +8,9 @@ what was declared, what was decided.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -26,7 +27,7 @@ from collector.model import State
 from collector.tomlfile import nearest
 from collector.window.coverage import coverage
 from collector.window.findings import Deviation, Stretch, deviations, finding
-from collector.window.slots import Declared, Due, Plan, Ran, account_for, due, in_force, plan_from, scopes_of
+from collector.window.slots import Declared, Due, Plan, Ran, Slot, account_for, due, in_force, plan_from
 
 LISTING_PAGES_MAX = 4  # a subject that rests on the listing alone names its pages, unless that would drown the table
 SCOPES_TOLD = 12  # in an error
@@ -83,9 +84,10 @@ def read(
     asked = asked or Asked()
     window, key, last = _window(ledger, settings, name, upto)
     since, until = _span(window, settings.schedule.grace, exported_at, name)
-    plans = [entry for entry in ledger.projection.plans(since, until) if entry.seq < last]
-    first = _first(ledger, [plan_from(entry.data) for entry in plans], since, until)
-    plans = [entry for entry in plans if entry.seq >= first]
+    plans = plans_of(entry.data for entry in ledger.entries(0, last, kinds=[Kind.PLAN]))
+    plans = [plan for plan in plans if plan.since < until and plan.until > since]
+    first = _first(ledger, plans, since, until)
+    plans = [plan for plan in plans if plan.seq >= first]
     configs = _configs(ledger, since, until, last)
     bodies = [canonical.parse(ledger.blob(entry.data["blob"]))["controls"] for entry in configs]
     controls = _narrowed(bodies, window, name, asked)
@@ -101,8 +103,7 @@ def read(
     ]
     dues, others = _dues(plans, about, since, until)
     grace = timedelta(seconds=settings.schedule.grace)
-    slots = tuple(account_for(dues, ran.runs, gaps, grace))
-    planned = {(item.check, item.scope, item.at) for item in dues}
+    slots, outside_slots = _accounted(dues, ran.runs, gaps, grace)
     stretches = _stretches(ledger, about, since, until, last)
     lines = coverage(slots, until)
     found = deviations(stretches, since, until)
@@ -135,7 +136,7 @@ def read(
         controls=controls,
         checks=ran.cards,
         slots=slots,
-        runs_outside_slots=tuple(run for run in ran.runs if (run.check, run.scope, run.slot) not in planned),
+        runs_outside_slots=outside_slots,
         coverage=tuple(lines),
         deviations=tuple(found),
         findings=tuple(
@@ -160,6 +161,7 @@ def read(
         rests_on=rests_on,
         groups=_groups(line for line in alerts if line.seq >= first or line.seq in rests_on),
         by=by,
+        plans=tuple(plans),
         item_rows=sum(run.population or 0 for run in ran.runs),
     )
 
@@ -207,11 +209,47 @@ def _first(ledger: Ledger, plans: Sequence[Plan], since: datetime, until: dateti
     return max((item.size for item in checkpoints[:-1] if item.at <= since), default=0)
 
 
-def _dues(plans: Iterable[Entry], about: Filter, since: datetime, until: datetime) -> tuple[list[Due], int]:
+def plans_of(bodies: Iterable[Mapping[str, Any]]) -> list[Plan]:
+    """Plans out of the bodies of their entries. A plan is written each day and mostly asks for the same: that is one
+    object then, since those of a year would fill the memory."""
+    found: list[Plan] = []
+    newest: dict[str, Plan] = {}
+    for data in bodies:
+        plan = plan_from(data)
+        before = newest.get(plan.account)
+        if before is not None and before.checks == plan.checks:
+            plan = replace(plan, checks=before.checks)
+        newest[plan.account] = plan
+        found.append(plan)
+    return found
+
+
+def _accounted(
+    dues: Sequence[Due], runs: Sequence[Ran], gaps: Sequence[Declared], grace: timedelta
+) -> tuple[tuple[Slot, ...], tuple[Ran, ...]]:
+    """Every due slot with what became of it, and the runs that answer none. One account after the other: what finds
+    the runs of a slot is larger than the runs themselves."""
+    by_account: dict[str, list[Ran]] = {}
+    for run in runs:
+        by_account.setdefault(run.account, []).append(run)
+    slots: list[Slot] = []
+    outside: list[Ran] = []
+    for account, mine in groupby(dues, key=lambda item: item.account):
+        asked = list(mine)
+        known = by_account.pop(account, [])
+        slots += account_for(asked, known, gaps, grace)
+        planned = {(item.check, item.scope, item.at) for item in asked}
+        outside += (run for run in known if (run.check, run.scope, run.slot) not in planned)
+    for left in by_account.values():
+        outside += left
+    return tuple(slots), tuple(sorted(outside, key=lambda run: run.seq))
+
+
+def _dues(plans: Iterable[Plan], about: Filter, since: datetime, until: datetime) -> tuple[list[Due], int]:
     """What was due and is covered, and how much was due and is not."""
     dues: list[Due] = []
     others = 0
-    for item in due((plan_from(entry.data) for entry in plans), since, until):
+    for item in due(plans, since, until):
         if about.covers(item.check, item.scope):
             dues.append(item)
         else:
@@ -265,13 +303,12 @@ def _narrowed(configs: Sequence[Mapping[str, Any]], window: Window, name: str, a
     return found
 
 
-def _scopes(plans: Iterable[Entry], window: Window, name: str, asked: Sequence[str]) -> tuple[str, ...]:
+def _scopes(plans: Sequence[Plan], window: Window, name: str, asked: Sequence[str]) -> tuple[str, ...]:
     """The scopes that are asked for, each within the window's and planned in it. Raises ConfigError."""
     if not asked:
         return window.scopes
-    planned = {scope for entry in plans for item in entry.data["checks"] for scope in scopes_of(entry.data, item)} | {
-        entry.data["account"] for entry in plans
-    }
+    planned = {scope for plan in plans for item in plan.checks for scope in item.scopes}
+    planned |= {plan.account for plan in plans}
     for scope in asked:
         if window.scopes and not any(_within(scope, known) for known in window.scopes):
             raise ConfigError(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from collector.export.dossier import AlertLine, Decision, Dossier, Life
 from collector.export.words import delivered, duration, utc
@@ -206,14 +206,13 @@ def decisions(dossier: Dossier) -> Iterator[Row]:
         )
 
 
-@dataclass
-class Names:
+class Names(NamedTuple):
     """The subjects of one run, gathered while the items pass by."""
 
     check: str
     scope: str
     slot: datetime | None
-    count: int
+    size: int
     digest: str
 
 
@@ -232,11 +231,11 @@ def populations(dossier: Dossier, seen: dict[int, Names]) -> Iterator[Row]:
         if run is None:
             # A further run of a slot that another run decided: its subjects are in the package all the same.
             assert names is not None
-            yield (check, scope, seq, names.slot, None, names.count, "complete", *_counts(None), names.digest, "")
+            yield (check, scope, seq, names.slot, None, names.size, "complete", *_counts(None), names.digest, "")
             continue
-        if names is not None and names.count != run.population:
+        if names is not None and names.size != run.population:
             raise ValueError(
-                f"run {seq} lists {names.count} subjects, its entry says {run.population}; see `collector db verify`"
+                f"run {seq} lists {names.size} subjects, its entry says {run.population}; see `collector db verify`"
             )
         digest = names.digest if names else population_digest(()) if run.population == 0 else ""
         listing = "none" if run.population is None else "complete"

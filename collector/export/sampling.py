@@ -19,13 +19,14 @@ from zoneinfo import ZoneInfo
 from collector import canonical
 from collector.errors import ConfigError, ExportError, LedgerBroken
 from collector.export.dossier import Dossier
+from collector.export.read import plans_of
 from collector.ledger.entry import Kind
 from collector.ledger.store import Ledger
 from collector.model import State
 from collector.tomlfile import nearest
 from collector.window import sample
 from collector.window.sample import Chosen, Counted, Draw, Population
-from collector.window.slots import Declared, Due, Plan, Ran, Slot, account_for, due, plan_from
+from collector.window.slots import Declared, Due, Ran, Slot, account_for, due
 
 FILE = "sampling.json"
 MANIFEST_BYTES_MAX = 4 << 20
@@ -241,13 +242,19 @@ def _item_ids(run: Mapping[str, Any], subjects: Sequence[str]) -> list[str]:
     return [begin + subject for subject in subjects]
 
 
-def item_populations(source: Source) -> dict[str, Population]:
-    """The population of items of each control that has checks, in one pass."""
+def _counters(source: Source) -> tuple[dict[str, Counted], dict[str, list[Counted]]]:
+    """A count for each control that has checks, and those that each check counts in."""
     counted = {control: Counted() for control, checks in source.controls.items() if checks}
     by_check: dict[str, list[Counted]] = {}
     for control, checks in source.controls.items():
-        for check in checks:
+        for check in dict.fromkeys(checks):
             by_check.setdefault(check, []).append(counted[control])
+    return counted, by_check
+
+
+def item_populations(source: Source) -> dict[str, Population]:
+    """The population of items of each control that has checks, in one pass."""
+    counted, by_check = _counters(source)
     subjects = _Subjects(source)
     for run in deciding(source, by_check.keys()):
         if run["population"]:
@@ -257,11 +264,11 @@ def item_populations(source: Source) -> dict[str, Population]:
     return {control: one.population for control, one in counted.items()}
 
 
-def dues(source: Source, checks: Collection[str]) -> list[Due]:
+def dues(source: Source, checks: Collection[str]) -> Iterator[Due]:
     """What the plans asked for in the window, by account and time."""
-    plans: list[Plan] = [plan_from(data) for data in source.entries([Kind.PLAN])]
-    found = due(plans, source.since, source.until)
-    return [item for item in found if item.check in checks and source.covers(item.scope)]
+    for item in due(plans_of(source.entries([Kind.PLAN])), source.since, source.until):
+        if item.check in checks and source.covers(item.scope):
+            yield item
 
 
 def slots(source: Source, checks: Collection[str]) -> list[Slot]:
@@ -297,24 +304,17 @@ def _ran(data: Mapping[str, Any]) -> Ran:
     )
 
 
-def _slot_ids(found: Sequence[Due]) -> list[str]:
-    return [sample.slot_id(item.check, item.scope, canonical.stamp(item.at)) for item in found]
+def _slot_id(item: Due) -> str:
+    return sample.slot_id(item.check, item.scope, canonical.stamp(item.at))
 
 
 def slot_populations(source: Source) -> dict[str, Population]:
-    """The population of due slots of each control that has checks."""
-    every = dues(source, {check for checks in source.controls.values() for check in checks})
-    by_check: dict[str, list[tuple[int, Due]]] = {}
-    for place, item in enumerate(every):
-        by_check.setdefault(item.check, []).append((place, item))
-    found: dict[str, Population] = {}
-    for control, checks in source.controls.items():
-        if checks:
-            mine = sorted(pair for check in checks for pair in by_check.get(check, ()))
-            counted = Counted()
-            counted.add(_slot_ids([item for _, item in mine]))
-            found[control] = counted.population
-    return found
+    """The population of due slots of each control that has checks, in one pass."""
+    counted, by_check = _counters(source)
+    for item in dues(source, by_check.keys()):
+        for one in by_check[item.check]:
+            one.add([_slot_id(item)])
+    return {control: one.population for control, one in counted.items()}
 
 
 # --- samples ---
@@ -329,7 +329,8 @@ def draw(source: Source, control: str, seed: str, n: int, of: str = ITEMS) -> Sa
     except ValueError as error:
         raise ConfigError(str(error)) from error
     if of == SLOTS:
-        drawing.add(_slot_ids(dues(source, checks)))
+        for item in dues(source, checks):
+            drawing.add([_slot_id(item)])
     else:
         subjects = _Subjects(source)
         for run in deciding(source, checks):
@@ -390,7 +391,7 @@ def _slots_drawn(source: Source, checks: Collection[str], chosen: Sequence[Chose
         calls[run["seq"]] = run["calls"]
     found: list[Drawn] = []
     for slot in slots(source, checks):
-        one = wanted.get(sample.slot_id(slot.due.check, slot.due.scope, canonical.stamp(slot.due.at)))
+        one = wanted.get(_slot_id(slot.due))
         if one is not None:
             found.append(
                 Drawn(
