@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 SUITE := $(if $(CI),,-m "not slow")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test slow lint types contracts docs bench lock clean
+.PHONY: help demo run test slow simulate lint types contracts docs bench lock clean
 
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,14 @@ test: lint types contracts $(READY) ## Format, lint, types, contracts, generated
 
 slow: $(READY) ## The long simulations
 	@$(BIN)/python -m pytest -q -n 2 -m slow
+
+# Each seed is a life of its own; what breaks names the command that lives it again.
+SEEDS := 20
+DAYS := 90
+FIRST := 1
+
+simulate: $(READY) ## SEEDS=20 lives of DAYS=90 from FIRST=1 on: seeded clouds, faults, crashes, operators; then the invariants
+	@$(BIN)/python tests/simulate/simulate.py --seeds $(SEEDS) --days $(DAYS) --first $(FIRST)
 
 lint: $(READY) ## Format and style
 	@$(BIN)/ruff format --check .
