@@ -14,7 +14,7 @@ from email.utils import format_datetime
 
 from collector import canonical
 from collector.anchor.base import Anchored, Believe, Consistency, anything
-from collector.config import Email
+from collector.config_alerts import Email
 from collector.errors import Denied, Unavailable
 from collector.ledger.note import TreeHead
 from collector.smtp import MailServer, NotSent

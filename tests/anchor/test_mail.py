@@ -17,7 +17,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from collector.anchor.email import MailAnchor
-from collector.config import Email
+from collector.config_alerts import Email
 from collector.errors import ConfigError, Denied, Unavailable
 from collector.ledger.note import Note, TreeHead
 from tests.anchor.conftest import KEY, Clock, certificate, checkpoint, no_proof

@@ -430,7 +430,7 @@ def test_the_runs_before_an_entry_and_how_its_subjects_stood_are_found(ledger, w
         ("a", State.SATISFIED, seqs[0], seqs[1]),
         ("b", State.NOT_SATISFIED, seqs[0], seqs[3]),
     ]
-    assert sorted(ask.stood("aws-a", scope, begun(world, 2)))[0] == ("a", State.NOT_SATISFIED, seqs[1], None)
+    assert min(ask.stood("aws-a", scope, begun(world, 2))) == ("a", State.NOT_SATISFIED, seqs[1], None)
 
 
 def test_an_alert_or_delivery_that_says_something_else_is_refused(ledger, world):
@@ -504,7 +504,9 @@ def test_rebuilt_is_what_was_live_row_by_row(ledger, world, seed):
             if chance.random() < 0.1:
                 batch.add(Draft(Kind.CHECK, world.at(hour), {"check": chance.choice(["aws-a", "aws-c"]), "code": ""}))
     before = derived(ledger)
-    assert all(before[name] for name in ("run", "state_interval", "scope_interval", "open_alert", "outbox", "span", "told"))
+    assert all(
+        before[name] for name in ("run", "state_interval", "scope_interval", "open_alert", "outbox", "span", "told")
+    )
     told = []
     ledger.rebuild(lambda done, total: told.append((done, total)))
     assert derived(ledger) == before
