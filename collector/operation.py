@@ -302,8 +302,8 @@ class Operation:
     def observe(self, account: AccountSettings, slot: datetime | None, items: Sequence[Due] = ()) -> Sealed | None:
         """One account run: every due check over one transcript, sealed in one transaction or not at all.
 
-        Without ``slot`` every enabled check is run by hand, or those of ``items``. Returns None when the collector was stopped meanwhile; the
-        slot is then declared a gap. Raises AlreadyAnswered when somebody else sealed the slot.
+        Without ``slot`` every enabled check is run by hand, or those of ``items``. Returns None when the collector was
+        stopped meanwhile; the slot is then declared a gap. Raises AlreadyAnswered when somebody else sealed the slot.
         """
         scope = account.scope
         reference = self.clock()
