@@ -21,8 +21,9 @@ import checks
 from collector import controls as control_file
 from collector import decisions, retention, signers
 from collector import registry as registry_module
-from collector.alert import reminding, route
-from collector.alert.outbox import Channels, deliver_due, open_channels
+from collector.alert import explaining, reminding, route
+from collector.alert.explaining import Explainer
+from collector.alert.outbox import Channels, Repeater, deliver_due, open_channels
 from collector.anchoring import Anchoring
 from collector.clouds.directory import AccountSettings, Directory, Limits
 from collector.config import Settings
@@ -119,6 +120,16 @@ def anchoring(operation: Operation, environ: Mapping[str, str] = os.environ) -> 
     return Anchoring(operation.ledger, places, operation.clock, *about)
 
 
+def _explainer(operation: Operation) -> Explainer | None:
+    """Who is asked who changed what, where the configuration wants that: with connections and a deadline of its own."""
+    settings = operation.settings
+    if not settings.alerts.changed_by:
+        return None
+    limits = Limits(patience_seconds=explaining.SECONDS_MAX, run_seconds=explaining.SECONDS_MAX)
+    clouds = Directory(operation.clock, limits)
+    return Explainer(explaining.asking(operation.ledger, clouds, settings.accounts, operation.clock))
+
+
 class Daemon:
     """The collector as a long-running process: it stands by until it leads, and works while it does."""
 
@@ -127,6 +138,8 @@ class Daemon:
         self.channels = channels
         self.anchoring = anchoring
         self.metrics = metrics
+        self.explainer = _explainer(operation)
+        self.repeater = Repeater(operation.ledger, channels, operation.clock)
         self.schedule = Schedule()
         self.troubles: dict[str, str] = {}  # what went wrong last, by job; empty when all is well
         self.failed: CollectorError | None = None  # why this process must end
@@ -267,8 +280,9 @@ class Daemon:
         reminding.digest(operation.ledger, operation.settings, operation.clock)
 
     def _deliver(self) -> object:
-        counts = deliver_due(self.operation.ledger, self.channels, self.operation.clock)
+        counts = deliver_due(self.operation.ledger, self.channels, self.operation.clock, self.explainer)
         self.metrics.delivered(counts)
+        self.repeater.repeat()
         return counts
 
     def _job(self, name: str, work: Callable[[], object]) -> Callable[[], None]:

@@ -45,6 +45,7 @@ class Alertmanager:
         self._post = Post(url.rstrip("/") + PATH, timeout=timeout, clock=clock, tls=tls)
         self._origin = origin
         self._hold = timedelta(seconds=hold)
+        self.resend_seconds = max(1, int(hold / 3))  # the end that a trigger names moves ahead while it stands open
         self._headers = {"Authorization": authorization} if authorization else {}
 
     def send(self, alert: Mapping[str, Any]) -> str:

@@ -7,22 +7,30 @@ part of the message. How a cloud is asked is in ``clouds/who.py``.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 
 import structlog
 
+from collector import canonical
+from collector.clouds import who
+from collector.clouds.directory import AccountSettings
+from collector.clouds.transcript import Transcript
 from collector.errors import CollectorError
 from collector.ledger.entry import Draft, Entry, Kind
 from collector.ledger.store import Ledger
+from collector.model import Scope
 
 SECONDS_MAX = 5.0  # of one pass of the outbox, all its alerts together
+UNKNOWN = timedelta(days=1)  # how far back is looked when nobody ever saw it good
 TEXT_CHARACTERS_MAX = 500
 MEMBERS = ("who", "event", "when", "request", "source")
 
 log = structlog.get_logger(__name__)
 
-# What an alert is about, and when: its subjects by name, the run that last saw it good, the one that first saw it bad.
+# Given the body of an alert entry: the texts of MEMBERS, or None when nobody knows. May raise CollectorError.
 Ask = Callable[[Mapping[str, Any]], Mapping[str, str] | None]
 
 
@@ -53,12 +61,48 @@ class Explainer:
                 if answer is not None:
                     found.append(answer)
 
-        self._asking = threading.Thread(target=ask, name="who", daemon=True)
+        self._asking = threading.Thread(target=ask, name="changed-by", daemon=True)
         self._asking.start()
         self._asking.join(seconds)
         if self._asking.is_alive() or not found:
             return None
         return {name: str(found[0].get(name, ""))[:TEXT_CHARACTERS_MAX] for name in MEMBERS}
+
+
+class Opener(Protocol):
+    """Opens an account: ``clouds.directory.Directory``."""
+
+    def open(self, settings: AccountSettings, transcript: Transcript, reference: datetime) -> Any: ...
+
+
+def asking(ledger: Ledger, clouds: Opener, accounts: Iterable[AccountSettings], clock: Callable[[], datetime]) -> Ask:
+    """Asks the log of the account that an alert is about, for the stretch in which it must have happened.
+
+    Of a group the log is asked about the first subject alone.
+    """
+    known = {str(account.scope): account for account in accounts}
+
+    def ask(alert: Mapping[str, Any]) -> Mapping[str, str] | None:
+        scope = Scope.parse(alert["scope"])
+        account = known.get(str(replace(scope, part="")))
+        subject = next(iter(alert.get("subjects", ())), alert["subject"])
+        if account is None or not subject:
+            return None
+        good, bad = (_run(ledger, alert[name]) for name in ("last_good", "first_bad"))
+        until = canonical.moment(bad["finished"]) if bad else canonical.moment(alert["since"])
+        since = canonical.moment(good["started"]) if good else until - UNKNOWN
+        handle = clouds.open(account, Transcript(), clock())
+        found = who.changed_by(handle, scope, subject, since, until)
+        if found is not None and alert.get("count", 0) > 1:
+            found["event"] += f" on {subject}"
+        return found
+
+    return ask
+
+
+def _run(ledger: Ledger, seq: int | None) -> Mapping[str, Any] | None:
+    entry = None if seq is None else ledger.entry(seq)
+    return entry.data if entry is not None and "started" in entry.data else None
 
 
 def written(ledger: Ledger, alert: Entry) -> dict[str, str] | None:

@@ -26,10 +26,11 @@ from collector.cli.terminal import (
     table_of,
 )
 from collector.clouds import directory as clouds
+from collector.clouds import who
 from collector.clouds.transcript import Transcript
 from collector.collect import Task, collect
 from collector.model import PART_WORDS, CheckRun, Scope, State
-from collector.policy import aws, azure, gcp
+from collector.policy import Further, aws, azure, gcp
 from collector.registry import Registry
 
 
@@ -169,7 +170,9 @@ def policy_command(
     else:
         registry = daemon.shipped()
         enabled = tuple(item.check.id for item in registry)
-    checks = [registry[id].check for id in enabled if registry[id].check.cloud == cloud]
+    checks: list[Any] = [registry[id].check for id in enabled if registry[id].check.cloud == cloud]
+    if settings is not None and settings.alerts.changed_by:
+        checks.append(Further("changed_by", cloud, who.PERMISSIONS[cloud]))
     if cloud == "aws":
         if form is Form.TERRAFORM:
             raise errors.ConfigError("the IAM policy is JSON, which Terraform's aws_iam_policy takes as it is")

@@ -285,6 +285,17 @@ class Organization(Handle):
             found += _list(kept.body, items, what)
         return found
 
+    def post(self, host: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The first page of the answer to a question that is put in a body, whether or not there is more of it.
+
+        Raises CannotObserve for every error.
+        """
+        call = Call("POST", url_of(host, path), {}, dict(body), lane=host)
+        kept = self.transcript.ask(Question("gcp", host, f"POST {path}", {"body": body}), lambda _: self._put(call))
+        kept.raise_failure()
+        found: dict[str, Any] = kept.body
+        return found
+
     def _one(
         self, host: str, path: str, query: Mapping[str, Any], absent: tuple[str, ...], method: str = "GET"
     ) -> dict[str, Any] | None:

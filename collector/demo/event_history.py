@@ -106,6 +106,13 @@ class History:
             for event in [_event(world, item)]
             if all(_has(event, wanted["AttributeKey"], wanted["AttributeValue"]) for wanted in asked)
         ]
+        found += [
+            event
+            for change in world.state.get("trail_changes", ())
+            for event in [_changed(world, change)]
+            if change["region"] == call.region and since <= event["EventTime"] <= until
+            if all(_has(event, wanted["AttributeKey"], wanted["AttributeValue"]) for wanted in asked)
+        ]
         found.sort(key=lambda event: event["EventTime"], reverse=True)
         return {"Events": found}
 
@@ -202,6 +209,42 @@ def _record(world: World, item: Served) -> dict[str, Any]:
     return record
 
 
+def _changed(world: World, change: Mapping[str, Any]) -> dict[str, Any]:
+    """What somebody else did, as ``World.state["trail_changes"]`` tells: ``at``, ``region``, ``source``, ``name``,
+    ``resources`` (their names), ``who`` (a user), ``request``; and ``error`` and ``read`` where they apply."""
+    at = datetime.fromisoformat(change["at"])
+    arn = f"arn:aws:iam::{world.account}:user/{change['who']}"
+    record = {
+        "eventVersion": "1.11",
+        "userIdentity": {"type": "IAMUser", "arn": arn, "accountId": world.account, "userName": change["who"]},
+        "eventTime": f"{at:%Y-%m-%dT%H:%M:%SZ}",
+        "eventSource": change["source"],
+        "eventName": change["name"],
+        "awsRegion": change["region"],
+        "sourceIPAddress": ADDRESS,
+        "requestParameters": None,
+        "responseElements": None,
+        "requestID": change["request"],
+        "eventID": str(uuid.uuid5(uuid.NAMESPACE_OID, change["request"])),
+        "readOnly": bool(change.get("read")),
+        "eventType": "AwsApiCall",
+        "managementEvent": True,
+        "recipientAccountId": world.account,
+        "eventCategory": "Management",
+        **({"errorCode": change["error"]} if change.get("error") else {}),
+    }
+    return {
+        "EventId": record["eventID"],
+        "EventName": change["name"],
+        "ReadOnly": "true" if change.get("read") else "false",
+        "EventTime": at.replace(microsecond=0),
+        "EventSource": change["source"],
+        "Username": change["who"],
+        "Resources": [{"ResourceName": name} for name in change["resources"]],
+        "CloudTrailEvent": json.dumps(record, separators=(",", ":")),
+    }
+
+
 def _identity(world: World, item: Served) -> dict[str, Any]:
     if item.call.key != COLLECTOR_KEY:
         name = "auditor" if item.call.key == AUDITOR_KEY else "somebody"
@@ -262,8 +305,10 @@ _ATTRIBUTES: Mapping[str, str] = {
 
 
 def _has(event: Mapping[str, Any], key: str, value: str) -> bool:
-    if key in ("ResourceType", "ResourceName"):
-        return False  # none of our events names a resource
+    if key == "ResourceName":
+        return any(resource["ResourceName"] == value for resource in event["Resources"])
+    if key == "ResourceType":
+        return False  # none of our events names one
     if key not in _ATTRIBUTES:
         raise Refusal("InvalidLookupAttributesException", f"{key} is no attribute of events.")
-    return bool(event[_ATTRIBUTES[key]] == value)
+    return bool(event.get(_ATTRIBUTES[key]) == value)

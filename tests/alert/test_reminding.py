@@ -12,6 +12,7 @@ import pytest
 
 from collector import canonical, config, decisions
 from collector.alert import reminding
+from collector.alert.alertmanager import Alertmanager, postable
 from collector.alert.explaining import SECONDS_MAX, Explainer
 from collector.alert.message import DeliveryFailed, head, text
 from collector.alert.outbox import Repeater, deliver_due
@@ -381,3 +382,14 @@ def test_a_repetition_that_fails_is_made_up_for_and_others_need_none(desk: Desk)
     desk.now += HOUR
     manager.answers = [DeliveryFailed("HTTP 503", retry=True)]
     assert (repeater.repeat(), repeater.repeat()) == (0, 1)
+
+
+def test_an_alertmanager_is_told_again_before_the_end_that_it_was_told(desk: Desk) -> None:
+    manager = Alertmanager("http://127.0.0.1:9093", origin="o", hold=900, timeout=1)
+    assert 0 < manager.resend_seconds <= 300
+    _, (alert,) = desk.step({"a": N})
+    body = postable({**alert.data, "at": canonical.stamp(desk.now + HOUR)}, "o", timedelta(seconds=900))
+    first = postable(alert.data, "o", timedelta(seconds=900))
+    assert body["labels"] == first["labels"]
+    assert body["startsAt"] == first["startsAt"]
+    assert canonical.moment(body["endsAt"]) - canonical.moment(first["endsAt"]) == HOUR

@@ -173,12 +173,32 @@ def _descendants(world: World, group: str) -> Iterator[dict[str, Any]]:
 
 # --- a subscription ---
 
+ACTIVITY = "microsoft.insights/eventtypes/values"
+ACTIVITY_FILTER = re.compile(r"eventTimestamp ge '([^']+)' and eventTimestamp le '([^']+)' and resourceUri eq '(.+)'")
+
+
+def _activity(world: World, ask: Ask) -> list[dict[str, Any]]:
+    """The Activity Log, newest first: what ``World.settings["activity"]`` has of one resource. Other filters are none
+    of ours."""
+    asked = ACTIVITY_FILTER.fullmatch(ask.query.get("$filter", ""))
+    if asked is None:
+        raise errors.arm(400, "BadRequest", "The filter is missing, or of no pattern that is allowed.")
+    since, until, uri = asked[1], asked[2], asked[3].replace("''", "'").lower()
+    found = [
+        event
+        for event in world.settings.get("activity") or ()
+        if event["resourceId"].lower() == uri and since <= event["eventTimestamp"] <= until
+    ]
+    return sorted(found, key=lambda event: str(event["eventTimestamp"]), reverse=True)
+
 
 def _of_subscription(world: World, ask: Ask, path: Path) -> dict[str, Any]:
     if path.kind == "microsoft.authorization/permissions" and path.listing:
         actions, others = world.held(path.subscription)
         role = {"actions": actions, "notActions": others, "dataActions": [], "notDataActions": []}
         return {"value": [role] if actions else []}
+    if path.kind == ACTIVITY:
+        return _listed(world, ask, _activity(world, ask))
     stored = world.find(path.low)
     if stored is not None:
         return _shown(stored, world.items[path.low].kind)

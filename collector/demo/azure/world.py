@@ -62,6 +62,7 @@ ACTIONS = frozenset(
         "Microsoft.Insights/actionGroups/read",
         "Microsoft.Insights/activityLogAlerts/read",
         "Microsoft.Insights/diagnosticSettings/read",
+        "Microsoft.Insights/eventtypes/values/read",
         "Microsoft.KeyVault/vaults/keys/read",
         "Microsoft.KeyVault/vaults/read",
         "Microsoft.Maintenance/configurationAssignments/read",
@@ -144,6 +145,7 @@ class World(Objects):
             "blob_uploads_unlocked": False,  # a policy that comes with an upload is unlocked whatever its mode says
             "subscription_reads": 250,  # how many reads of one subscription Azure Resource Manager takes at once,
             "subscription_reads_per_second": 25,  # and how many more each second
+            "activity": (),
             **self.settings,
         }
         self.granted |= {*ACTIONS, *(f"graph:{name}" for name in GRAPH_PERMISSIONS)}

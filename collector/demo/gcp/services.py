@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from collector.demo.gcp import errors, kms, workspace
+from collector.demo.gcp import audit, errors, kms, workspace
 from collector.demo.gcp.assets import folder_name, listing
 from collector.demo.gcp.world import ORGANIZATION, Ask, World, service_name
 
@@ -313,4 +313,5 @@ ROUTES: tuple[tuple[str, str, str, str, tuple[str, ...], Answer], ...] = (
     ),
     *workspace.ROUTES,
     *kms.ROUTES,
+    *audit.ROUTES,
 )

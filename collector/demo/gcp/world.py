@@ -32,6 +32,7 @@ IAM_PERMISSIONS = frozenset(
         "cloudasset.assets.listIamPolicy",
         "cloudasset.assets.listOSInventories",
         "cloudasset.assets.listResource",
+        "logging.logEntries.list",
         "osconfig.vulnerabilityReports.list",
         "resourcemanager.folders.get",
         "resourcemanager.folders.list",
