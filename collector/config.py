@@ -266,7 +266,7 @@ class Schedule(Table):
     )
     check_seconds_max: Annotated[Whole, Field(ge=1, le=86_400)] = Field(
         default=900,
-        description="Seconds after which one check over one scope looks at no further subject; others are undetermined.",
+        description="Seconds after which a check over one scope looks at no further subject: the rest is undetermined.",
     )
     heartbeat: Duration = Field(
         default=Seconds(3600), description="How often the collector writes down that it is alive."
