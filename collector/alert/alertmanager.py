@@ -1,10 +1,10 @@
 """Sends an alert to Prometheus' Alertmanager (API v2). Silences, grouping and receivers are Alertmanager's.
 
 Alertmanager knows an alert by its labels and forgets one that is not sent again within its ``resolve_timeout``, unless
-the alert says itself when it ends. A trigger therefore ends far ahead (``hold``), and a resolve in the past. The labels
-are only what never changes between the two: a control, an owner or a severity may be written anew meanwhile, and the
-resolve would then be another alert's; they are annotations. Alertmanager keeps alerts in memory: one that restarts
-alone has forgotten them, and tells nobody of it; run it as a cluster.
+the alert says itself when it ends. A trigger therefore ends far ahead (``hold``), and a resolve in the past. What
+stands open is sent again every few minutes all the same: Alertmanager keeps alerts in memory, and one that restarted
+has forgotten them. The labels are only what never changes between the two: a control, an owner or a severity may be
+written anew meanwhile, and the resolve would then be another alert's; they are annotations.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ VALUE_CHARACTERS_MAX = 2_000
 # How long before it was written a resolve ends. One that ends later than it is on Alertmanager's clock is not resolved
 # yet, and the trigger's end, far ahead, then counts (types.Alert.Merge).
 ENDED = timedelta(minutes=5)
+RESEND_SECONDS = 300
 
 
 class Alertmanager:
@@ -45,7 +46,8 @@ class Alertmanager:
         self._post = Post(url.rstrip("/") + PATH, timeout=timeout, clock=clock, tls=tls)
         self._origin = origin
         self._hold = timedelta(seconds=hold)
-        self.resend_seconds = max(1, int(hold / 3))  # the end that a trigger names moves ahead while it stands open
+        # The end that a trigger names moves ahead while it stands open, and one that restarted learns of it again.
+        self.resend_seconds = max(1, min(RESEND_SECONDS, int(hold / 3)))
         self._headers = {"Authorization": authorization} if authorization else {}
 
     def send(self, alert: Mapping[str, Any]) -> str:

@@ -173,12 +173,18 @@ class Repeater:
         self._channels = {name: found for name, found in channels.items() if getattr(found, "resend_seconds", 0)}
         self._clock = clock
         self._told: dict[tuple[str, int], datetime] = {}
+        shortest = min((found.resend_seconds for found in self._channels.values()), default=0)  # type: ignore[attr-defined]
+        self._pause = timedelta(seconds=shortest / 10)
+        self._looked: datetime | None = None
 
     def repeat(self) -> int:
         """One pass; returns how many were told again. Each is sent with the time at which it still stood open."""
         if not self._channels:
             return 0
         now, sent = self._clock(), 0
+        if self._looked is not None and now - self._looked < self._pause:
+            return 0
+        self._looked = now
         opened = self._ledger.projection.open_alerts().values()
         pending = self._ledger.projection.pending(datetime.max.replace(tzinfo=UTC))
         owed = {(one.channel, one.alert.data["key"]) for one in pending}

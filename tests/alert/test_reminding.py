@@ -355,6 +355,8 @@ def test_what_stands_open_is_told_again_to_a_channel_that_forgets_until_it_is_ov
     assert repeater.repeat() == 0  # it is still owed: told in its turn
     deliver_due(desk.ledger, {"pager": manager}, lambda: desk.now)
     size = desk.ledger.size()
+    assert repeater.repeat() == 0  # it has just looked
+    desk.now += timedelta(seconds=manager.resend_seconds / 10)
     assert repeater.repeat() == 1
     assert repeater.repeat() == 0
     desk.now += timedelta(seconds=manager.resend_seconds)
@@ -381,7 +383,9 @@ def test_a_repetition_that_fails_is_made_up_for_and_others_need_none(desk: Desk)
     repeater = Repeater(desk.ledger, {"pager": manager}, lambda: desk.now)
     desk.now += HOUR
     manager.answers = [DeliveryFailed("HTTP 503", retry=True)]
-    assert (repeater.repeat(), repeater.repeat()) == (0, 1)
+    assert repeater.repeat() == 0
+    desk.now += timedelta(seconds=manager.resend_seconds / 10)
+    assert repeater.repeat() == 1
 
 
 def test_an_alertmanager_is_told_again_before_the_end_that_it_was_told(desk: Desk) -> None:
