@@ -70,6 +70,9 @@ class Settings:
     retention: str = ""
     channels: list[str] = field(default_factory=lambda: ["pager", "mail"])
     key: str = "first.key"
+    quiet: str = ""  # hours in which the pager is silent
+    escalates: bool = False
+    digest: bool = False
 
 
 @cache
@@ -101,6 +104,8 @@ class Life:
         self.leased = bool(database) or draw.random() < 0.5
         first = [str(scope) for scope in draw.sample(sorted(self.clouds), draw.choice([1, 1, 1, 2, 2, 3]))]
         self.settings = Settings(first, _controls(draw), retention=draw.choice(["", "30d", "60d"]))
+        self.settings.quiet = draw.choice(["", "", "22:00-07:00", "09:00-17:00"])
+        self.settings.escalates, self.settings.digest = draw.random() < 0.4, draw.random() < 0.3
         for _ in range(draw.randint(2, 4)):
             self._add_window(draw)
         self.processes: list[Process | None] = [None] * self.replicas
@@ -140,6 +145,12 @@ class Life:
         text += f'[retention]\npayloads = "{own.retention}"\n' if own.retention else ""
         for name in own.channels:
             text += f'[alerts.webhook.{name}]\nurl = "https://{name}.example/hook"\nsecret_env = "SECRET"\n'
+        if own.quiet or own.escalates:
+            others = [name for name in own.channels if name != "pager"]
+            text += '[[route]]\nchannels = ["pager"]\nzone = "Europe/Berlin"\n'
+            text += f'quiet = "{own.quiet}"\nquiet_severities = ["critical", "high"]\n' if own.quiet else ""
+            text += f'escalate_after = "1d"\nescalate_to = {_toml(others)}\n' if own.escalates and others else ""
+        text += f'[digest]\nat = "08:00"\nchannels = ["{own.channels[-1]}"]\n' if own.digest else ""
         for scope in own.accounts:
             cloud, name = scope.split("/")
             text += {
@@ -289,6 +300,7 @@ class Life:
     def _stop_all(self) -> None:
         for number, process in enumerate(self.processes):
             if process is not None:
+                process.deliver()
                 process.stops()
                 self.processes[number] = None
 

@@ -36,7 +36,7 @@ from collector.registry import Registry
 from tests.simulate.clouds import BROKEN_LIBRARY, Simulated
 
 HOUSE_SECONDS_MIN = 48 * 3600  # what the daemon does every hour, it does every other day here, and daily work weekly
-TELLING = ("account", "checkpoint", "window", "decisions", "deliver", "heartbeat")  # jobs after which something is owed
+TELLING = ("account", "checkpoint", "window", "decisions", "remind", "heartbeat")  # after them something is owed
 DEFECT = re.compile(r"[A-Z]\w*: ")  # how the daemon writes an error that is none of its own
 
 
