@@ -64,6 +64,7 @@ class Control:
     severity: Severity = Severity.HIGH
     confirm: int = 1
     steady: int = 1
+    by_hand: str = ""  # what no check can show, and what to collect for it
 
 
 class Controls:
@@ -127,6 +128,7 @@ class Controls:
                 "severity": control.severity.value,
                 "confirm": control.confirm,
                 "steady": control.steady,
+                "by_hand": control.by_hand,
             }
             for control in self
         }
@@ -174,6 +176,10 @@ class ControlTable(Table):
         default=1,
         description="How many runs in a row must find a subject good before its alert is over. Of two controls of a "
         "check the larger number holds.",
+    )
+    by_hand: Text = Field(
+        default="",
+        description="What no check can show of it, and what to collect by hand for each window. Exports print it.",
     )
 
 

@@ -1,6 +1,8 @@
 """The control file: what binds checks to criteria and owners, and how a wrong one is refused."""
 
+import tomllib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -222,6 +224,7 @@ def test_the_record_holds_the_limits_in_force_and_is_canonical(write):
         "severity": "high",
         "confirm": 1,
         "steady": 1,
+        "by_hand": "",
     }
 
 
@@ -257,3 +260,49 @@ def test_the_starter_binds_every_check_that_ships_to_a_control():
         suggested = set(shipped[check].check.criteria)
         bound = {criterion for control in starter.controls_of(check) for criterion in control.criteria}
         assert suggested & bound, f"{check} suggests {suggested}, the starter binds it to {bound}"
+
+
+STARTER = Path(controls.__file__).parent / "starter" / "controls.toml"
+SERVED = {  # what infrastructure can speak of, and what the collector itself is evidence of
+    *("CC4.1", "CC4.2", "CC6.1", "CC6.2", "CC6.3", "CC6.4", "CC6.5", "CC6.6", "CC6.7", "CC6.8"),
+    *("CC7.1", "CC7.2", "CC7.3", "CC7.4", "CC7.5", "CC8.1", "A1.2", "C1.1"),
+}
+
+
+def test_the_starter_serves_every_criterion_that_it_is_for():
+    starter = load(STARTER, registry.load([checks]))
+    assert 40 <= len(starter) <= 49
+    assert {criterion for control in starter for criterion in control.criteria} >= SERVED
+
+
+def test_the_starter_says_of_a_control_without_checks_what_to_collect_and_of_the_others_nothing():
+    for control in load(STARTER, registry.load([checks])):
+        assert bool(control.by_hand) == (not control.checks), control.id
+        assert control.title.endswith("."), control.id
+
+
+def test_no_two_controls_of_the_starter_bind_one_check():
+    starter = load(STARTER, registry.load([checks]))
+    assert [check for check in starter.enabled if len(starter.controls_of(check)) != 1] == []
+
+
+@pytest.mark.parametrize("cloud", ["aws", "azure", "gcp"])
+def test_the_starter_of_one_cloud_has_its_checks_alone_and_every_control_evidenced_by_hand(tmp_path, cloud):
+    shipped = registry.load([checks])
+    whole = load(STARTER, shipped)
+    file = tmp_path / "controls.toml"
+    file.write_text(controls.starter((cloud,)))
+    found = load(file, shipped)
+    assert set(found.enabled) == {id for id in whole.enabled if id.startswith(f"{cloud}-")}
+    assert {c.id for c in found if not c.checks} == {c.id for c in whole if not c.checks}
+    assert all(found[c.id].cadence_s == c.cadence_s for c in whole if c.id in found)
+
+
+def test_the_window_of_the_demo_is_about_every_control_of_the_starter():
+    from collector.demo.play import configuration
+
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    text = configuration("123456789012", "test.local/demo", "http://127.0.0.1:1/", (day, day), "127.0.0.1:0")
+    (window,) = tomllib.loads(text)["windows"].values()
+    for control in load(STARTER, registry.load([checks])):
+        assert set(control.criteria) & set(window["criteria"]), control.id

@@ -37,6 +37,10 @@ from collector.window.slots import ticks
 START = datetime(2026, 1, 1, tzinfo=UTC)  # fixed, so that the same seed tells the same story on any day
 CADENCE = timedelta(hours=12)  # hourly would be real, and would take twelve times as long
 WINDOW = "demo"
+CRITERIA = (  # all that the starter controls serve
+    *("CC4.1", "CC4.2", "CC6.1", "CC6.2", "CC6.3", "CC6.4", "CC6.5", "CC6.6", "CC6.7", "CC6.8"),
+    *("CC7.1", "CC7.2", "CC7.3", "CC7.4", "CC7.5", "CC8.1", "A1.2", "C1.1"),
+)
 QUOTA = 10_000
 SECRET_VARIABLE = "COLLECTOR_DEMO_WEBHOOK_SECRET"
 SECONDS_AFTER_THE_SLOT = 20
@@ -250,12 +254,13 @@ def configuration(account: str, origin: str, inbox: str, window: tuple[datetime,
         f'secret_env = "{SECRET_VARIABLE}"',
     ]
     if window:
+        criteria = ", ".join(f'"{id}"' for id in CRITERIA)
         lines += [
             "",
             f"[windows.{WINDOW}]",
             f"start = {window[0]:%Y-%m-%d}",
             f"end = {window[1]:%Y-%m-%d}",
-            'criteria = ["CC6.1", "CC6.3", "CC6.6", "CC6.7", "CC6.8", "CC7.1", "CC7.2", "CC8.1", "C1.1"]',
+            f"criteria = [{criteria}]",
         ]
     return "\n".join(lines) + "\n"
 
