@@ -10,7 +10,7 @@ from collector.model import State
 from collector.window.coverage import Coverage
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stretch:
     """One subject in one state, from the run that first saw it to the run that saw something else (None: still)."""
 

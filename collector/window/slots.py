@@ -65,7 +65,7 @@ def scopes_of(plan: Mapping[str, Any], item: Mapping[str, Any]) -> tuple[str, ..
     return tuple(f"{plan['account']}/{part}" for part in plan["parts"])
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Due:
     """One execution of a check over a scope that the plan asks for."""
 
@@ -117,7 +117,7 @@ def due(plans: Iterable[Plan], since: datetime, until: datetime) -> Iterator[Due
             yield from sorted(found)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Ran:
     """What a slot needs to know of a run entry."""
 
@@ -146,7 +146,7 @@ class Declared:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Slot:
     """One due execution with its outcome. ``runs`` counts all runs that claim the slot; the first of them decides."""
 
