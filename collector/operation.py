@@ -251,7 +251,7 @@ class Operation:
             return 0
         now = self.clock()
         with self.ledger.write() as batch:
-            standing = self._standing(batch)
+            standing = self._standing(batch, str(scope))
             entries = [batch.add(Draft(Kind.GAP, now, gap_fields(gap))) for gap in gaps]
             first, last = gaps[0].since, gaps[-1].until
             words = f"nobody looked from {canonical.stamp(first)} to {canonical.stamp(last)}: {reason}"
@@ -285,7 +285,7 @@ class Operation:
     def _say_whether_late(self, scope: Scope, slot: datetime, started: datetime, sealed: Sealed) -> None:
         """One alert while an account's runs begin after their grace, and its end when they begin in time again."""
         late = started - slot
-        opened = self.ledger.projection.open_alerts().get(route.dedup_key(Cause.LATE, "", str(scope), ""))
+        opened = self.ledger.projection.open_alert(route.dedup_key(Cause.LATE, "", str(scope), ""))
         if (late > timedelta(seconds=self.settings.schedule.grace)) == (opened is not None):
             return
         first = sealed.entries[0].seq
@@ -297,7 +297,7 @@ class Operation:
             words = "runs begin in time again"
             drift = Drift(Cause.LATE, Event.RESOLVE, "", str(scope), "", words, since, first, opened.data["first_bad"])
         with self.ledger.write() as batch:
-            self._standing(batch).change(drift)
+            self._standing(batch, str(scope)).change(drift)
 
     def observe(self, account: AccountSettings, slot: datetime | None, items: Sequence[Due] = ()) -> Sealed | None:
         """One account run: every due check over one transcript, sealed in one transaction or not at all.
@@ -388,7 +388,7 @@ class Operation:
                 if exchange.body:  # like the last answer to the same question: only what differs takes room
                     batch.blob(transcript.body(exchange.body), like=f"answer {question_id(exchange)}")
             digest = batch.blob(calls, like=f"calls {scope}")
-            standing = self._standing(batch)
+            standing = self._standing(batch, str(scope))
             for run in runs:
                 entry = self._seal_one(batch, scope, slot, reference, principal, digest, run)
                 alerts += standing.after(run, entry.seq)
@@ -399,8 +399,9 @@ class Operation:
     def _fence(self, batch: Batch, scope: Scope, slot: datetime, runs: Sequence[CheckRun]) -> None:
         """Inside the transaction: whoever commits a slot first has it."""
         asked = {(run.check, str(run.scope)) for run in runs}
-        for row in batch.projection.runs(since=slot, until=slot + timedelta(microseconds=1)):
-            if row.account == str(scope) and (row.check, row.scope) in asked:
+        until = slot + timedelta(microseconds=1)
+        for row in batch.projection.runs(since=slot, until=until, account=str(scope)):
+            if (row.check, row.scope) in asked:
                 raise AlreadyAnswered(f"{row.check} over {row.scope} was already sealed for {canonical.stamp(slot)}")
 
     def _seal_one(
@@ -436,8 +437,8 @@ class Operation:
             )
         )
 
-    def _standing(self, batch: Batch) -> Standing:
-        return Standing(batch, self.controls, self.settings, self.registry, self.clock)
+    def _standing(self, batch: Batch, account: str = "") -> Standing:
+        return Standing(batch, self.controls, self.settings, self.registry, self.clock, account)
 
     def _resolve_missed(self, scope: Scope, standing: Standing) -> int:
         known = standing.opened(Cause.MISSED, scope=str(scope))

@@ -32,17 +32,26 @@ Observed = Mapping[str, Mapping[str, Any] | None]  # the facts of each subject; 
 
 
 class Standing:
-    """The alerts that stand open, as one batch sees them. ``clock`` says when an alert is written."""
+    """The alerts that stand open, as one batch sees them. ``clock`` says when an alert is written.
+
+    With ``account`` only those of that account and its parts are seen: with hundreds of accounts, the others' are many.
+    """
 
     def __init__(
-        self, batch: Batch, controls: Controls, settings: Settings, registry: Registry, clock: Callable[[], datetime]
+        self,
+        batch: Batch,
+        controls: Controls,
+        settings: Settings,
+        registry: Registry,
+        clock: Callable[[], datetime],
+        account: str = "",
     ) -> None:
         self._batch = batch
         self._controls = controls
         self._settings = settings
         self._registry = registry
         self._clock = clock
-        self._open = batch.projection.open_alerts()
+        self._open = batch.projection.open_alerts(account)
         self._by_place: dict[tuple[str, str], list[Entry]] = {}
         for entry in self._open.values():
             self._by_place.setdefault((entry.data["check"], entry.data["scope"]), []).append(entry)

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 
 from collector import __version__, canonical
+from collector.errors import StoreError
 from collector.ledger.entry import Entry, Kind
 from collector.model import CheckRun, Scope, State
 from collector.window.drift import Cause
@@ -55,6 +56,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._grace = timedelta(seconds=grace_s)
         self._channels: set[str] = set()
+        self._stale: ReadsLedger | None = None  # what the gauges are read from when they are asked for next
         self._runs = self._counter("runs", "Account runs that were sealed, by how much they saw.", "outcome")
         self._duration = Histogram(
             "collector_run_duration_seconds",
@@ -99,7 +101,10 @@ class Metrics:
     # --- what happened ---
 
     def sealed(self, sealed: SealedRun, ledger: ReadsLedger) -> None:
-        """Counts an account run that was sealed, and reads the gauges anew."""
+        """Counts an account run that was sealed; the gauges are read anew when somebody looks at them.
+
+        To read them after each run would cost each of many accounts the work of all of them.
+        """
         if sealed.runs:
             outcome = run_outcome(sealed.runs)
             started = min(run.started for run in sealed.runs)
@@ -111,7 +116,7 @@ class Metrics:
                     self._slots.labels(self._slot_state(run, sealed.slot).value).inc()
         for digest in {entry.data["calls"] for entry in sealed.entries if entry.kind is Kind.RUN}:
             self.called(canonical.parse(ledger.blob(digest)))
-        self.refresh(ledger)
+        self._stale = ledger
 
     def _slot_state(self, run: CheckRun, slot: datetime) -> SlotState:
         if run.population is None:
@@ -195,6 +200,12 @@ class Metrics:
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Everything as text for an ``Accept`` header, with its content type: OpenMetrics when asked for."""
+        stale, self._stale = self._stale, None
+        if stale is not None:
+            try:
+                self.refresh(stale)
+            except StoreError:  # the database is away: how things stood is still worth telling
+                self._stale = stale
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 
