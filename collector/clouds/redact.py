@@ -16,6 +16,7 @@ SECRET_MEMBERS = frozenset(
     for name in (
         "AccessKey",
         "AccessToken",
+        "ApiKey",
         "AdminPassword",
         "AdministratorLoginPassword",
         "AuthToken",
@@ -48,6 +49,7 @@ SECRET_MEMBERS = frozenset(
         "SessionToken",
         "SharedKey",
         "StorageAccountAccessKey",
+        "SubscriptionKey",
         "UserData",
         "WebhookUrl",
     )
@@ -76,16 +78,35 @@ SECRET_MAPS = frozenset(
 SECRET_TEXT = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
     r"|\b(?:postgres(?:ql)?|mysql|mongodb(?:\+srv)?|amqps?|rediss?)://[^\s:/@]*:[^\s@]+@"
+    r"|://[^\s:/@]*:[^\s/@]+@"  # user and password in any other address
+    r"|\b(?i:password|passwd|pwd|client_?secret|secret_?access_?key|api_?key|access_?token|refresh_?token)"
+    r"=(?!=)[\"']?[^\s;,&\"'$(){}]{6,}"  # of connection strings, scripts and queries; no comparison, no variable
+    r"|\b(?i:bearer) [A-Za-z0-9._~+/-]{20,}"
+    r"|\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}"  # signed tokens
+    r"|\bya29\.[A-Za-z0-9_-]{20,}"
+    r"|\bAIza[A-Za-z0-9_-]{35}"
+    r"|\bhooks\.slack\.com/(?:services|workflows|triggers)/\w"
     r"|\b(?:AccountKey|SharedAccessKey)=[A-Za-z0-9+/=]{20,}"
-    r"|\bsig=[A-Za-z0-9%+/=_-]{20,}"  # shared access signatures of Azure Storage and Logic Apps
+    r"|\b(?:sig|X-(?:Amz|Goog)-Signature)=[A-Za-z0-9%+/=_-]{20,}"  # addresses that open by themselves
     r"|\bgh[pousr]_[A-Za-z0-9]{30,}\b"
     r"|\bxox[abprs]-[A-Za-z0-9-]{10,}"
 )
 
+# Names by which people call a secret: of labels, tags and settings, whose value then is one.
+SECRET_NAME = re.compile(
+    r"(?:password|passwd|pwd|secret|token|api[-_ ]?key|access[-_ ]?key|private[-_ ]?key|"
+    r"connection[-_ ]?string|webhook[-_ ]?url|startup-script|shutdown-script|startup-script-ps1|startup-script-cmd|"
+    r"user-data|kube-env|sysprep-specialize-script-ps1|ssh-keys|sshkeys|windows-keys)$",
+    re.IGNORECASE,
+)
+
+# Members that hold labels: maps of names to texts, which are people's own.
+LABELS = frozenset(name.lower() for name in ("Tags", "Labels", "UserLabels", "ResourceLabels", "EffectiveLabels"))
+
 SECRET_TEXT_MIN = 10  # "amqp://:x@": none that SECRET_TEXT finds is shorter
 
 
-_PLAIN, _SECRET, _HIDDEN, _MAP = range(4)
+_PLAIN, _SECRET, _HIDDEN, _MAP, _VALUE, _LABELS = range(6)
 
 
 def redact(value: Any) -> Any:
@@ -109,7 +130,7 @@ def _mapping(value: dict[Any, Any]) -> dict[Any, Any]:
             rule = _learned(key)
         kind = type(member)
         if rule:
-            found = _ruled(rule, member)
+            found = _ruled(rule, member) if rule != _VALUE else _valued(value, member)
         elif kind is str:
             if len(member) < SECRET_TEXT_MIN or not _is_secret(member):
                 continue
@@ -155,7 +176,20 @@ def _rule(key: object) -> int:
         return _SECRET
     if name in HIDDEN_MEMBERS:
         return _HIDDEN
-    return _MAP if name in SECRET_MAPS else _PLAIN
+    if name in SECRET_MAPS:
+        return _MAP
+    if name in LABELS:
+        return _LABELS
+    return _VALUE if name == "value" else _PLAIN
+
+
+def _valued(pair: dict[Any, Any], value: Any) -> Any:
+    """The value of a name and a value that stand side by side, as in tags and in the metadata of machines."""
+    if isinstance(value, str) and value:
+        for member, name in pair.items():
+            if str(member).lower() in ("key", "name") and isinstance(name, str) and SECRET_NAME.search(name):
+                return REDACTED
+    return redact(value)
 
 
 def _ruled(rule: int, value: Any) -> Any:
@@ -163,6 +197,9 @@ def _ruled(rule: int, value: Any) -> Any:
         return REDACTED
     if rule == _HIDDEN and value:
         return REDACTED
+    if rule == _LABELS and isinstance(value, dict):
+        secret = {key for key, text in value.items() if isinstance(text, str) and text and SECRET_NAME.search(str(key))}
+        return _mapping(value | dict.fromkeys(secret, REDACTED) if secret else value)
     if rule == _MAP and isinstance(value, dict):
         return dict.fromkeys(value, REDACTED)
     if rule == _MAP and isinstance(value, list):
@@ -179,11 +216,19 @@ def _nameless(value: Any) -> Any:
     return redact(value)
 
 
+_ASSIGNED = re.compile(r"(?i:word|wd|key|secret|token|sig|signature)=")
+
+
 def _is_secret(text: str) -> bool:
     """Whether a secret is in a text. The expression is slow, and nearly no text holds what each of its parts needs."""
     return (
-        "Key=" in text
-        or "sig=" in text
+        ("=" in text and _ASSIGNED.search(text) is not None)
+        or "earer " in text
+        or "EARER " in text
+        or "eyJ" in text
+        or "ya29." in text
+        or "AIza" in text
+        or "hooks.slack" in text
         or "-----BEGIN" in text
         or "gh" in text
         or "xox" in text

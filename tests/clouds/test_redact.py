@@ -48,6 +48,31 @@ KEY = "c2ltdWxhdGVkLW5vdC1hLXNlY3JldA=="
         ({"text": "-----BEGIN RSA PRIVATE KEY-----"}, {"text": REDACTED}),
         ({"text": "ghp_" + "a" * 36}, {"text": REDACTED}),
         ({"text": "xoxb-1234567890-abc"}, {"text": REDACTED}),
+        ({"text": "Server=db;Uid=app;Pwd=hunter2hunter2;"}, {"text": REDACTED}),
+        ({"text": "export PASSWORD='hunter2hunter2'"}, {"text": REDACTED}),
+        ({"text": "curl https://x.example/?api_key=0123456789"}, {"text": REDACTED}),
+        ({"text": "https://ada:hunter2@git.example/x"}, {"text": REDACTED}),
+        ({"text": "Authorization: Bearer " + "a" * 24}, {"text": REDACTED}),
+        ({"text": "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2ln"}, {"text": REDACTED}),
+        ({"text": "https://hooks.slack.com/services/T0/B0/x"}, {"text": REDACTED}),
+        ({"text": "https://b.s3.amazonaws.com/k?X-Amz-Signature=" + "0f" * 32}, {"text": REDACTED}),
+        (
+            {"Tags": [{"Key": "db-password", "Value": "x"}, {"Key": "Name", "Value": "web"}]},
+            {"Tags": [{"Key": "db-password", "Value": REDACTED}, {"Key": "Name", "Value": "web"}]},
+        ),
+        (
+            {
+                "metadata": {
+                    "items": [{"key": "startup-script", "value": "x"}, {"key": "enable-oslogin", "value": "TRUE"}]
+                }
+            },
+            {
+                "metadata": {
+                    "items": [{"key": "startup-script", "value": REDACTED}, {"key": "enable-oslogin", "value": "TRUE"}]
+                }
+            },
+        ),
+        ({"labels": {"api_key": "x", "team": "web"}}, {"labels": {"api_key": REDACTED, "team": "web"}}),
     ],
 )
 def test_a_secret_goes_and_its_name_stays(answer: Any, kept: Any) -> None:
@@ -61,6 +86,10 @@ def test_a_secret_goes_and_its_name_stays(answer: Any, kept: Any) -> None:
     [
         {"id": "/subscriptions/x", "properties": {"keySource": "Microsoft.Keyvault", "keyUri": "https://v/keys/a/1"}},
         {"signature": "RSA", "design": "high", "url": "https://acme.example/@ada"},
+        {"filter": 'protoPayload.methodName="SetIamPolicy" AND resource.labels.token="a"', "passwordAuth": "Enabled"},
+        {"filterPattern": '{ ($.errorCode = "*Unauthorized*") && ($.password==a) }', "CreationToken": "shared-home"},
+        {"parameters": [{"name": "require_secure_transport", "value": "ON"}], "HttpTokens": "required"},
+        {"tags": {"team": "web"}, "Value": "x", "name": "password_encryption", "value": "scram-sha-256"},
         {"primaryEndpoints": {"blob": "https://x.blob.core.windows.net/"}, "secretCount": 3},
     ],
 )
