@@ -2318,7 +2318,7 @@ class Proof:
                 f"that the window {window['name']} was agreed before its end: no configuration in the package names it "
                 "with these dates; compare them with what you were told"
             )
-        graces = [duration(one["schedule"]["grace"]) for one in settings if "schedule" in one]
+        graces = [duration(one["schedule"]["grace"]) for one in settings if "grace" in one.get("schedule", {})]
         if graces and self.predicate["grace_s"] not in graces:
             self.unproved.append(
                 f"why a slot counts as late only after {self.predicate['grace_s']:,} s: configured was {graces[-1]:,} s"
