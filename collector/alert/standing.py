@@ -28,6 +28,9 @@ FACTS_MAX = 20
 FACT_CHARACTERS_MAX = 200  # of a value; the observations blob has all of it
 FACTS_BYTES_MAX = 20_000
 
+# What a run shows of its subjects is told once a batch, by the thousand where an account is new: it is not held here.
+OF_RUNS = (Cause.FAILED, Cause.BLIND)
+
 Observed = Mapping[str, Mapping[str, Any] | None]  # the facts of each subject; None when they could not be read
 
 
@@ -97,7 +100,7 @@ class Standing:
         if drift.group is not None:
             fields["list"] = self._batch.blob(canonical.payload(list(drift.subjects)))
         entry = self._batch.add(Draft(Kind.ALERT, now, fields))
-        if drift.event is Event.TRIGGER:
+        if drift.event is Event.TRIGGER and drift.cause not in OF_RUNS:
             self._open[key] = entry
         elif drift.event is Event.RESOLVE:
             self._open.pop(key, None)
