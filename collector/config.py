@@ -271,8 +271,25 @@ class Schedule(Table):
     heartbeat: Duration = Field(
         default=Seconds(3600), description="How often the collector writes down that it is alive."
     )
+    heartbeat_url_env: Variable | None = Field(
+        default=None,
+        description="Environment variable with a URL that is called (POST) after each heartbeat was written, so that a "
+        "service outside notices when the collector falls silent. Left out: none.",
+    )
     checkpoint: Duration = Field(
         default=Seconds(3600), description="How often the ledger's head is signed, and anchored where places are named."
+    )
+
+
+class Clock(Table):
+    """What the host's clock is held against, besides the Date headers of the clouds."""
+
+    ntp: Annotated[
+        str, matching(r"|[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?", 'must be a time server: "host" or "host:port"')
+    ] = Field(
+        default="",
+        description="SNTP server that is asked once with each heartbeat, `host` or `host:port`; its offset is written "
+        "down, the clock is not set. Empty: none.",
     )
 
 
@@ -354,6 +371,7 @@ class Settings(Table):
     gcp: tuple[GoogleOrganization, ...] = Field(default=(), description="Google organizations.")
     checks: Checks = Field(default=Checks(), description="Checks of others.")
     schedule: Schedule = Field(default=Schedule(), description="When.")
+    clock: Clock = Field(default=Clock(), description="The host's clock.")
     web: Web = Field(default=Web(), description="HTTP.")
     log: Log = Field(default=Log(), description="Log.")
     alerts: Alerts = Field(default=Alerts(), description="Channels.")

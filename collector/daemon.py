@@ -13,18 +13,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 import checks
+from collector import beating, decisions, retention, signers
 from collector import controls as control_file
-from collector import decisions, retention, signers
 from collector import registry as registry_module
 from collector.alert import explaining, reminding, route
 from collector.alert.explaining import Explainer
+from collector.alert.message import DeliveryFailed
 from collector.alert.outbox import Channels, Repeater, deliver_due, open_channels
 from collector.anchoring import Anchoring
+from collector.beating import Outside
 from collector.clouds.directory import AccountSettings, Directory, Limits
 from collector.config import Settings
 from collector.controls import Controls
@@ -37,6 +39,7 @@ from collector.operation import Opener, Operation, Sealed
 from collector.registry import Registry
 from collector.schedule import Schedule
 from collector.spot import Spotted
+from collector.window.itself import Sign
 
 if TYPE_CHECKING:
     from collector.web.metrics import Metrics
@@ -139,6 +142,7 @@ class Daemon:
         self.anchoring = anchoring
         self.metrics = metrics
         self.explainer = _explainer(operation)
+        self.outside = beating.open_outside(operation.settings.schedule.heartbeat_url_env, os.environ)
         self.repeater = Repeater(operation.ledger, channels, operation.clock)
         self.schedule = Schedule()
         self.troubles: dict[str, str] = {}  # what went wrong last, by job; empty when all is well
@@ -208,7 +212,7 @@ class Daemon:
         self.schedule = Schedule()
         self.anchoring.begin()
         operation.announce()
-        operation.heartbeat()
+        self._beat(Sign.START, f"leads; before that {self._away}")
         for account in operation.accounts:
             operation.plan(account)
         settings = operation.settings.schedule
@@ -216,7 +220,7 @@ class Daemon:
             name = f"account {account.scope}"
             self.schedule.at_slots(name, self._next_slot(account), self._job(name, self._observe(account)))
             self.schedule.every(f"plan {account.scope}", 3600, self._job(f"plan {account.scope}", self._plan(account)))
-        self.schedule.every("heartbeat", settings.heartbeat, self._job("heartbeat", operation.heartbeat))
+        self.schedule.every("heartbeat", settings.heartbeat, self._job("heartbeat", self._beat))
         self.schedule.every("checkpoint", settings.checkpoint, self._job("checkpoint", self._anchor))
         self.schedule.at_slots("window", self._next_end, self._job("window", self._anchor), account=False)
         self.schedule.every("decisions", 3600, self._job("decisions", self._review))
@@ -227,6 +231,20 @@ class Daemon:
         self.feeding.start()
         log.info("leads", entries=operation.ledger.size())
         threading.Thread(target=self._catch_up, name="catch-up", daemon=True).start()
+
+    def _beat(self, sign: Sign = Sign.BEAT, reason: str = "") -> None:
+        """Writes a sign of life, and tells who waits for it outside: a receiver that is gone holds up nothing."""
+        entry = self.operation.heartbeat(sign, reason)
+        self.metrics.beat(entry.at)
+        if self.outside is not None:
+            threading.Thread(target=self._tell_outside, args=(self.outside, entry.data), daemon=True).start()
+
+    def _tell_outside(self, outside: Outside, beat: Mapping[str, Any]) -> None:
+        try:
+            outside.tell(beat)
+        except DeliveryFailed as error:
+            self.metrics.untold()
+            log.warning("nobody outside heard the heartbeat", why=str(error))
 
     def _next_slot(self, account: AccountSettings) -> Callable[[datetime], datetime | None]:
         return lambda after: self.operation.next_slot(account, after)
@@ -355,7 +373,11 @@ class Daemon:
 
     # --- the end ---
 
-    def stop(self) -> bool:
+    def _last(self, why: str) -> None:
+        self._job("heartbeat", partial(self.operation.heartbeat, Sign.STOP, why))()
+        self._job("checkpoint", self.operation.checkpoint)()
+
+    def stop(self, why: str = "it was told to stop") -> bool:
         """Stops within STOP_SECONDS_MAX. A run at work is dropped and its slot declared a gap; nothing sealed is lost.
 
         Returns whether everything came to rest.
@@ -373,8 +395,7 @@ class Daemon:
                 self._idle.wait(until - time.monotonic())
             rested = not self._working
         if rested and led:  # what cannot be signed now, or not in time by a key service, is by whoever leads next
-            sign = self._job("checkpoint", self.operation.checkpoint)
-            last = threading.Thread(target=sign, name="last-checkpoint", daemon=True)
+            last = threading.Thread(target=self._last, args=(why,), name="last-checkpoint", daemon=True)
             last.start()
             last.join(max(1.0, until - time.monotonic()))
             rested = not last.is_alive()
@@ -409,7 +430,7 @@ def run(settings: Settings, clouds: Opener | None = None) -> int:
             pass
         log.info("stopping")
         server.stop()
-        rested = daemon.stop()
+        rested = daemon.stop() if daemon.failed is None else daemon.stop(str(daemon.failed))
     log.info("stopped", rested=rested)
     if daemon.failed is not None:
         raise daemon.failed

@@ -6,9 +6,8 @@ sleeps, schedules, prints or delivers an alert.
 
 from __future__ import annotations
 
-import socket
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -16,7 +15,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from collector import __version__, canonical, spot
+from collector import __version__, beating, canonical, spot
 from collector.alert import route
 from collector.alert.standing import Standing
 from collector.check import limits_record, title_of
@@ -32,6 +31,7 @@ from collector.ledger.store import Batch, Ledger
 from collector.model import CheckRun, Gap, Scope
 from collector.registry import Registry
 from collector.window.drift import Cause, Drift, Event
+from collector.window.itself import Sign
 from collector.window.slots import Declared, Due, Plan, PlannedCheck, due, in_force, plan_from, ticks, unanswered
 
 # A plan holds until a newer one is written, which is each day while the collector runs. It reaches so far ahead that an
@@ -96,6 +96,7 @@ class Operation:
         self.config_digest = ""
         self._stopping = threading.Event()
         self._skew_ms: int | None = None
+        self._principals: dict[str, str] = {}  # who asked last, by account
         self._turns = {account.scope: threading.Lock() for account in settings.accounts}  # one run of each at a time
         self._accounted: dict[str, datetime] = {}  # per account: all slots up to here have a run or a gap
 
@@ -313,6 +314,7 @@ class Operation:
         try:
             handle = self.clouds.open(account, transcript, reference)
             principal = handle.identity()
+            self._principals[str(scope)] = principal
             if not account.chosen:
                 parts = handle.parts()
         except CannotObserve as error:
@@ -453,16 +455,25 @@ class Operation:
 
     # --- housekeeping ---
 
-    def heartbeat(self) -> Entry:
-        """Writes that the collector is alive, even when nothing is due."""
+    def heartbeat(self, sign: Sign = Sign.BEAT, reason: str = "") -> Entry:
+        """Writes that the collector is alive, even when nothing is due; or that it starts or stops, and why."""
+        server = self.settings.clock.ntp
+        # a process that must end waits for nobody
+        ntp = beating.ask_time(server, self.clock) if server and sign is not Sign.STOP else None
+        clouds = {account.scope.cloud for account in self.accounts}
+        enabled = [self.registry[id].check for id in self.controls.enabled]
         now = self.clock()
-        fields: Mapping[str, Any] = {
-            "collector": __version__,
-            "host": socket.gethostname(),
-            "started": canonical.stamp(self.started),
-            "uptime_s": int((now - self.started).total_seconds()),
-            "skew_ms": self._skew_ms,
-        }
+        fields = beating.fields(
+            sign,
+            reason,
+            now=now,
+            started=self.started,
+            every_s=self.settings.schedule.heartbeat,
+            skew_ms=self._skew_ms,
+            ntp=ntp,
+            permissions=[one for check in enabled if check.cloud in clouds for one in check.permissions],
+            principals=self._principals if len(self._principals) == len(self.accounts) else None,
+        )
         with self.ledger.write() as batch:
             return batch.add(Draft(Kind.HEARTBEAT, now, fields))
 

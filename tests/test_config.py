@@ -121,7 +121,10 @@ scopes = ["aws/123456789012"]
         ('[schedule]\ngrase = "1m"\n', "[schedule] has no key 'grase'; did you mean 'grace'?"),
         (
             "[schedule]\nzzz = 1\n",
-            "has no key 'zzz'; it may be check_seconds_max, checkpoint, grace, heartbeat, run_seconds_max",
+            (
+                "has no key 'zzz'; it may be check_seconds_max, checkpoint, grace, heartbeat, heartbeat_url_env, "
+                "run_seconds_max"
+            ),
         ),
         ('[[aws]]\naccount = "123456789012"\n[[aws]]\nacount = "1"\n', "[[aws]] number 2 has no key 'acount'"),
         ("[schedule]\ngrace = 15\n", "[schedule] grace: must be a duration"),
@@ -261,6 +264,8 @@ def test_every_override_that_is_documented_does_override(write):
         "CHANGED_BY": "true",
         "PAYLOADS": "7m",
         "FORMAT": "json",
+        "HEARTBEAT_URL_ENV": "SEVEN_URL",
+        "NTP": "time.seven.example",
         "LEVEL": "error",
         "ORIGIN": "seven.example/t",
         "DATABASE": "sqlite:////seven.db",

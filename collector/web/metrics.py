@@ -77,6 +77,8 @@ class Metrics:
         self._entries = self._gauge("ledger_entries", "Entries in the ledger.")
         self._leading = self._gauge("leader", "1 while this process collects, 0 while it stands by.")
         self._checkpoint = self._gauge("checkpoint_timestamp_seconds", "When the ledger was last signed.")
+        self._beat = self._gauge("heartbeat_timestamp_seconds", "When this process last wrote that it is alive.")
+        self._untold = self._counter("heartbeat_url_failures", "Heartbeats that the URL outside did not take.")
         self._fed = self._counter("feed_events", "Events of change feeds, by what became of them.", "cloud", "outcome")
         self._calls = self._counter(
             "cloud_calls", "Questions to a cloud, by how they were answered.", "cloud", "outcome"
@@ -151,6 +153,14 @@ class Metrics:
             self._given_up.labels(name)
             for outcome in DELIVERY_OUTCOMES:
                 self._deliveries.labels(name, outcome)
+
+    def beat(self, at: datetime) -> None:
+        """A heartbeat was committed."""
+        self._beat.set(at.timestamp())
+
+    def untold(self) -> None:
+        """Counts a heartbeat that nobody outside heard of."""
+        self._untold.inc()
 
     def leads(self, leads: bool) -> None:
         """Whether this process collects, or stands by for another."""
