@@ -458,13 +458,13 @@ class Life:
 
     @contextlib.contextmanager
     def command(self, *, signs: bool = True) -> Iterator[Ledger]:
-        """A command that a person runs beside the daemon. It may be killed too; then nothing comes of it."""
+        """A command that a person runs beside the daemon. One that signs may be killed; then nothing comes of it."""
         fuse = Fuse()
         self.place.fuse = fuse
         signer = self.key(self.settings.key) if signs else None
         ledger = Ledger.open(self._url(), origin=ORIGIN, signer=signer, verify=False)
         fuse.watch(ledger)
-        if self._fallible and self.operators.random() < 0.08:
+        if self._fallible and signs and self.operators.random() < 0.08:
             fuse.light(self.operators.randint(1, 60))
         try:
             yield ledger
