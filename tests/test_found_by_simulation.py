@@ -47,14 +47,17 @@ def test_nothing_is_due_of_an_account_that_was_taken_out(tmp_path: Path) -> None
 class Early(eventful.Eventful):
     """Bob's acceptance is revoked before the window begins, and before its range does."""
 
-    def _after(self, hour: int) -> None:
+    def _before(self, hour: int) -> None:
+        super()._before(hour)
         if hour == 4:
             words: dict[str, Any] = {"approver": "Dora", "reason": "it took too long"}
             decisions.revoke(self.ledger, self.now, seq=self.entries["acceptance"].seq, **words)
-        elif hour != 7:
+
+    def _after(self, hour: int) -> None:
+        if hour == 7:  # there is nothing left to revoke
+            self._anchor(hour)
+        else:
             super()._after(hour)
-            return
-        self._anchor(hour)
 
 
 def test_a_decision_that_ended_before_the_range_is_no_false_alarm(tmp_path: Path) -> None:
