@@ -51,7 +51,7 @@ class Early(eventful.Eventful):
         super()._before(hour)
         if hour == 4:
             words: dict[str, Any] = {"approver": "Dora", "reason": "it took too long"}
-            decisions.revoke(self.ledger, self.now, seq=self.entries["acceptance"].seq, **words)
+            decisions.revoke(self.ledger, self.now + HOUR / 4, seq=self.entries["acceptance"].seq, **words)
 
     def _after(self, hour: int) -> None:
         if hour == 7:  # there is nothing left to revoke
