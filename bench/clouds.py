@@ -16,7 +16,6 @@ import importlib
 import json
 import math
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -217,7 +216,9 @@ def needed(transcript: Any) -> int:
 
 def peak() -> float:
     """The most memory that this process ever had, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # not ru_maxrss, which a process inherits from the one that started it
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def small_heap() -> None:

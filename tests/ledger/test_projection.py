@@ -413,7 +413,7 @@ def test_an_alert_is_unheard_until_somebody_took_note_or_another_was_told_or_it_
 
 def test_the_runs_before_an_entry_and_how_its_subjects_stood_are_found(ledger, world):
     seqs = []
-    for hour, population in enumerate(({"a": GOOD, "b": BAD}, {"a": BAD, "b": BAD}, None, {"a": BAD})):
+    for hour, population in enumerate(({"a": GOOD, "b": BAD}, {"a": BAD, "b": BAD}, "denied", {"a": BAD})):
         with ledger.write() as batch:
             seqs.append(world.run(batch, hour, population, check="aws-a", region="r").seq)
             world.run(batch, hour, {"z": GOOD}, check="aws-b", region="r")
