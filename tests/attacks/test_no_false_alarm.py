@@ -7,6 +7,7 @@ many are tried; 1,000 of them are behind the marker ``slow``.
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -232,6 +233,7 @@ def test_an_honest_history_raises_no_alarm(
     live(lived, window, asked, zipped)
 
 
+@pytest.mark.skipif("COLLECTOR_HISTORIES" not in os.environ, reason="a quarter of an hour: COLLECTOR_HISTORIES=1")
 @pytest.mark.slow
 @tried(HISTORIES_SLOW)
 def test_a_thousand_honest_histories_raise_no_alarm(
