@@ -395,7 +395,7 @@ class Daemon:
                 self._idle.wait(until - time.monotonic())
             rested = not self._working
         if rested and led:  # what cannot be signed now, or not in time by a key service, is by whoever leads next
-            last = threading.Thread(target=self._last, args=(why,), name="last-checkpoint", daemon=True)
+            last = threading.Thread(target=partial(self._last, why), name="last-checkpoint", daemon=True)
             last.start()
             last.join(max(1.0, until - time.monotonic()))
             rested = not last.is_alive()

@@ -20,7 +20,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from collector import canonical, collect, daemon, operation, reperform
+from collector import beating, canonical, collect, daemon, reperform
 from collector.alert.message import DeliveryFailed
 from collector.anchor.base import Ahead, Anchored, Believe, Consistency, anything
 from collector.anchoring import Anchoring
@@ -402,7 +402,8 @@ def alone(clock: Clock) -> Iterator[None]:
             "threading",
             SimpleNamespace(Thread=_AtOnce, Event=threading.Event, Condition=threading.Condition),
         ),
-        (operation, "socket", SimpleNamespace(gethostname=lambda: "simulated.local")),
+        (beating, "socket", SimpleNamespace(gethostname=lambda: "simulated.local")),
+        (beating, "os", SimpleNamespace(getpid=lambda: 1)),
     ]
     before = [(room, name, getattr(room, name)) for room, name, _ in puts]
     for room, name, value in puts:
