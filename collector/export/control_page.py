@@ -37,10 +37,8 @@ class Pages:
         self._runs: dict[tuple[str, str], list[Ran]] = {}  # with a population, in the order of the ledger
         self._newest: dict[str, dict[str, Ran]] = {}  # by check and scope
         dossier = view.dossier
-        together = {slot.run.seq: slot.run for slot in dossier.slots if slot.run is not None}
-        together |= {run.seq: run for run in dossier.runs_outside_slots}
-        for seq in sorted(together):
-            run = together[seq]
+        runs = [slot.run for slot in dossier.slots if slot.run is not None]
+        for run in sorted((*runs, *dossier.runs_outside_slots), key=_seq):
             self._newest.setdefault(run.check, {})[run.scope] = run
             if run.population is not None:
                 self._runs.setdefault((run.check, run.scope), []).append(run)
@@ -204,7 +202,7 @@ class Pages:
     def _around(self, d: Deviation) -> list[Html]:
         """The run before it, the first that saw it so, and the one that saw it mended."""
         runs = self._runs.get((d.check, d.scope), [])
-        before = bisect_left(runs, d.first_bad, key=lambda run: run.seq) - 1
+        before = bisect_left(runs, d.first_bad, key=_seq) - 1
         found: list[Html] = []
         if not d.began_before_window and before >= 0:
             found.append(self._seen(runs[before].seq, d.subject, "The run before"))
@@ -323,6 +321,10 @@ INTRODUCTION = (
     "kept. This page can be edited like any file; the answers, the hashes and the ledger behind them are proved by "
     "verify.py."
 )
+
+
+def _seq(run: Ran) -> int:
+    return run.seq
 
 
 GOOD = (State.SATISFIED.value, State.NOT_APPLICABLE.value)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from operator import attrgetter
 from typing import NamedTuple
 
-from collector.export.dossier import AlertLine, Decision, Dossier, Life
+from collector.export.dossier import AlertLine, Decision, Dossier, Life, RunItems
 from collector.export.words import delivered, duration, utc
 from collector.export.workbook import Row, Value
 from collector.ledger.entry import population_digest
@@ -207,7 +208,7 @@ def decisions(dossier: Dossier) -> Iterator[Row]:
 
 
 class Names(NamedTuple):
-    """The subjects of one run, gathered while the items pass by."""
+    """The subjects of a run that decides no slot, gathered while the items pass by."""
 
     check: str
     scope: str
@@ -216,30 +217,68 @@ class Names(NamedTuple):
     digest: str
 
 
-def populations(dossier: Dossier, seen: dict[int, Names]) -> Iterator[Row]:
-    """One row a run, by check and scope. ``seen`` is what passed by when the items were written.
+class Seen:
+    """What the items say of each run: the digest over its subjects, and more of a run that is no slot's nor by hand.
 
-    Raises ValueError when a run's items are not as many as its entry says: such a package must not be written.
+    Of a year there are hundreds of thousands: each is held once.
     """
-    runs = {slot.run.seq: slot.run for slot in dossier.slots if slot.run} | {
-        run.seq: run for run in dossier.runs_outside_slots
-    }
-    keys = [(run.check, run.scope, run.seq) for run in runs.values()]
-    keys += [(names.check, names.scope, seq) for seq, names in seen.items() if seq not in runs]
-    for check, scope, seq in sorted(keys):
-        run, names = runs.get(seq), seen.get(seq)
-        if run is None:
-            # A further run of a slot that another run decided: its subjects are in the package all the same.
-            assert names is not None
-            yield (check, scope, seq, names.slot, None, names.size, "complete", *_counts(None), names.digest, "")
-            continue
-        if names is not None and names.size != run.population:
+
+    def __init__(self, dossier: Dossier) -> None:
+        self.runs = {slot.run.seq: slot.run for slot in dossier.slots if slot.run is not None}
+        self.runs.update((run.seq, run) for run in dossier.runs_outside_slots)
+        self.digests: dict[int, str] = {}
+        self.further: dict[int, Names] = {}  # of a slot that another run decided
+
+    def add(self, run: RunItems, size: int, digest: str) -> None:
+        """Raises ValueError when a run comes twice (a digest over half of its subjects would be wrong), or lists other
+        subjects than its entry says: such a package must not be written."""
+        if run.run in self.digests or run.run in self.further:
+            raise ValueError(f"the items of run {run.run} come twice; see `collector db verify`")
+        known = self.runs.get(run.run)
+        if known is None:
+            self.further[run.run] = Names(run.check, run.scope, run.slot, size, digest)
+            return
+        if known.population != size:
             raise ValueError(
-                f"run {seq} lists {names.size} subjects, its entry says {run.population}; see `collector db verify`"
+                f"run {run.run} lists {size} subjects, its entry says {known.population}; see `collector db verify`"
             )
-        digest = names.digest if names else population_digest(()) if run.population == 0 else ""
+        self.digests[run.run] = digest
+
+
+def populations(dossier: Dossier, seen: Seen) -> Iterator[Row]:
+    """One row a run, by check and scope. ``seen`` is what passed by when the items were written."""
+    ordered = sorted(seen.runs.values(), key=attrgetter("seq"))
+    for name in ("scope", "check"):  # stable, so the last one counts most
+        ordered.sort(key=attrgetter(name))
+    further = sorted((names.check, names.scope, seq) for seq, names in seen.further.items())
+    place = 0
+    for run in ordered:
+        while place < len(further) and further[place] < (run.check, run.scope, run.seq):
+            yield _further(further[place][2], seen)
+            place += 1
+        digest = seen.digests.get(run.seq) or (population_digest(()) if run.population == 0 else "")
         listing = "none" if run.population is None else "complete"
-        yield (check, scope, seq, run.slot, run.started, run.population, listing, *_counts(run), digest, run.reason)
+        yield (
+            run.check,
+            run.scope,
+            run.seq,
+            run.slot,
+            run.started,
+            run.population,
+            listing,
+            *_counts(run),
+            digest,
+            run.reason,
+        )
+    for _, _, seq in further[place:]:
+        yield _further(seq, seen)
+
+
+def _further(seq: int, seen: Seen) -> Row:
+    """A further run of a slot that another run decided: its subjects are in the package all the same."""
+    names = seen.further[seq]
+    counts = _counts(None)
+    return names.check, names.scope, seq, names.slot, None, names.size, "complete", *counts, names.digest, ""
 
 
 def anchors(dossier: Dossier) -> Iterator[Row]:

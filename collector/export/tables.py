@@ -43,7 +43,7 @@ from collector.export.columns import (
     Table,
 )
 from collector.export.dossier import Dossier, Item, RunItems
-from collector.export.rows import Names
+from collector.export.rows import Seen
 from collector.export.words import Clock, number, utc
 from collector.export.workbook import Book, Row, Sheet, Value, neutral
 from collector.ledger.entry import population_digest
@@ -62,7 +62,7 @@ def write(dossier: Dossier, folder: Path, tell: Tell = lambda runs: None) -> dic
     ``tell`` is called with the number of runs whose items were written since it was called last. Raises OSError, and
     ValueError when items and runs disagree.
     """
-    seen: dict[int, Names] = {}
+    seen = Seen(dossier)
     content: list[tuple[Table, Callable[[], Iterator[Row]]]] = [
         (RESULTS, lambda: rows.results(dossier)),
         (STATES_OVER_TIME, lambda: rows.states(dossier)),
@@ -184,24 +184,17 @@ def _item_cells(run: RunItems, item: Item) -> list[str]:
     return [neutral(text) for text in found]
 
 
-def _write_items(
-    dossier: Dossier, file: _Hashed, sheet: Sheet, clock: Clock, seen: dict[int, Names], tell: Tell
-) -> int:
-    """Streams the items; what populations needs to know of each run is put into ``seen`` on the way.
-
-    Raises ValueError when a run comes twice: a digest over half of its subjects would be wrong.
-    """
+def _write_items(dossier: Dossier, file: _Hashed, sheet: Sheet, clock: Clock, seen: Seen, tell: Tell) -> int:
+    """Streams the items; what populations needs to know of each run is put into ``seen`` on the way."""
     shown = dossier.item_rows <= SHEET_ITEMS_MAX
     held: dict[tuple[str, str], _Block] = {}
     count = 0
     for run in dossier.items():
-        if run.run in seen:
-            raise ValueError(f"the items of run {run.run} come twice; see `collector db verify`")
         pair = (run.check, run.scope)
         block = held.get(pair)
         if block is None or block.observations != run.observations:
             block = held[pair] = _Block(run, block)
-        seen[run.run] = Names(run.check, run.scope, run.slot, len(block.lines), block.digest)
+        seen.add(run, len(block.lines), block.digest)
         times = ["", ""] if run.slot is None else [utc(run.slot), clock.rfc3339(run.slot)]
         if block.lines:
             begin = f"{times[0]},{times[1]},{run.run},".encode()
