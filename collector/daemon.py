@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 import checks
-from collector import beating, decisions, retention, signers
+from collector import beating, decisions, logs, retention, signers
 from collector import controls as control_file
 from collector import registry as registry_module
 from collector.alert import explaining, reminding, route
@@ -369,7 +369,8 @@ class Daemon:
 
     def ready(self) -> list[str]:
         """Why the collector is not ready, in words; nothing when it is."""
-        return [f"{name}: {what}" for name, what in sorted({**self.troubles, **self.feeding.troubles()}.items())]
+        found = sorted({**self.troubles, **self.feeding.troubles()}.items())
+        return [logs.without_secret_text(f"{name}: {what}") for name, what in found]
 
     # --- the end ---
 

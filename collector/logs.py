@@ -25,7 +25,10 @@ _SECRET_TEXT = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|(?<=://)[^\s:/@]*:[^\s@/]+(?=@)"  # user and password in a URL
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"
-    r"|(?<=Signature=)[0-9a-f]{32,}",
+    r"|(?<=Signature=)[0-9a-f]{32,}"
+    r"|(?<=[?&;]sig=)[A-Za-z0-9%+/=_-]{20,}"  # signed addresses of Azure
+    r"|(?<=hooks\.slack\.com/)[\w/]+"
+    r"|(?i:(?<=password=)|(?<=pwd=)|(?<=secret=)|(?<=key=)|(?<=token=)|(?<=bearer ))[^\s;,&\"')]{8,}",
     re.DOTALL,
 )
 
@@ -75,6 +78,11 @@ def setup(format: str = "console", level: str = "info", stream: TextIO | None = 
     logging.captureWarnings(True)
 
 
+def without_secret_text(text: str) -> str:
+    """A text without what looks like a secret: for words that others see, which may be a library's."""
+    return _SECRET_TEXT.sub(REDACTED, text)
+
+
 def without_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """An event without what looks like a secret by its name or by its looks."""
     for key, value in event.items():
@@ -84,7 +92,7 @@ def without_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any])
 
 def _clean(name: str, value: Any) -> Any:
     if isinstance(value, str):
-        return REDACTED if value and _SECRET_NAME.search(name) else _SECRET_TEXT.sub(REDACTED, value)
+        return REDACTED if value and _SECRET_NAME.search(name) else without_secret_text(value)
     if isinstance(value, dict):
         return {key: _clean(str(key), member) for key, member in value.items()}
     if isinstance(value, list | tuple):

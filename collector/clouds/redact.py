@@ -172,7 +172,7 @@ def _learned(key: object) -> int:
 def _rule(key: object) -> int:
     """What is done with the members of this name."""
     name = str(key).lower()
-    if name in SECRET_MEMBERS:
+    if name in SECRET_MEMBERS or name.endswith(("password", "passwd")):
         return _SECRET
     if name in HIDDEN_MEMBERS:
         return _HIDDEN

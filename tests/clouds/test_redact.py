@@ -47,6 +47,7 @@ KEY = "c2ltdWxhdGVkLW5vdC1hLXNlY3JldA=="
         ({"uris": ["redis://:hunter2@cache", "https://acme.example"]}, {"uris": [REDACTED, "https://acme.example"]}),
         ({"text": "-----BEGIN RSA PRIVATE KEY-----"}, {"text": REDACTED}),
         ({"text": "ghp_" + "a" * 36}, {"text": REDACTED}),
+        ({"settings": {"rootPassword": "x"}}, {"settings": {"rootPassword": REDACTED}}),
         ({"text": "xoxb-1234567890-abc"}, {"text": REDACTED}),
         ({"text": "Server=db;Uid=app;Pwd=hunter2hunter2;"}, {"text": REDACTED}),
         ({"text": "export PASSWORD='hunter2hunter2'"}, {"text": REDACTED}),
