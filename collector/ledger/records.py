@@ -20,6 +20,7 @@ from collector.ledger.tables import blob, entry, expired
 
 PAGE = 1_000  # entries fetched at once
 BASES_KEPT = 20_000  # plain bodies that deltas are against, kept by a reader or a writer
+SERIES_KEPT = 100_000  # some 30 MB of names and digests
 BASE_BYTES_MAX = 8_192  # of such a body; a larger one is always written whole
 BASE_USES = 64  # deltas against one body before a new one is written whole
 DEPTH_MAX = 8  # of a chain of blob deltas
@@ -138,8 +139,16 @@ class Deltas:
     """
 
     def __init__(self) -> None:
-        self.series: dict[str, str] = {}  # the digest of the last blob, by the name of the series
+        self.series: OrderedDict[str, str] = OrderedDict()  # the last blob's digest, by the series' name; newest last
         self._groups: OrderedDict[tuple[Any, ...], tuple[int, bytes, int]] = OrderedDict()  # seq, body, uses
+
+    def follow(self, name: str, digest: str) -> None:
+        """Remembers the last blob of a series. Questions about subjects that are gone are never asked again: the
+        series that was not added to for longest is forgotten."""
+        self.series[name] = digest
+        self.series.move_to_end(name)
+        if len(self.series) > SERIES_KEPT:
+            self.series.popitem(last=False)
 
     def pack(self, draft: Draft, seq: int, body: bytes) -> dict[str, Any]:
         """The row of an entry."""

@@ -398,7 +398,7 @@ class Batch:
         series = self._deltas.series
         digest = records.write_blob(self._connection, data, series.get(like) if like else None)
         if like:
-            series[like] = digest
+            self._deltas.follow(like, digest)
         return digest
 
     def has_blob(self, digest: str) -> bool:

@@ -11,17 +11,19 @@ from __future__ import annotations
 import ctypes
 import gc
 import random
+import sqlite3
 import sys
 import time
 from array import array
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 from collector import config, daemon, decisions
 from collector.alert import reminding
@@ -65,7 +67,7 @@ def population(aws):
 def observe(aws, volume):
     if ASKS:
         asked = aws.call("ec2", "describe_volume_attribute", VolumeId=volume["VolumeId"], Attribute="{number}")
-        return Disk(boolean(field(asked, "AutoEnableIO", "Value")), text(field(volume, "KmsKeyId")))
+        return Disk(boolean(field(field(asked, "AutoEnableIO"), "Value")), text(field(volume, "KmsKeyId")))
     return Disk(boolean(field(volume, "Encrypted")), text(field(volume, "KmsKeyId")))
 
 
@@ -258,6 +260,8 @@ class Loaded:
             sealed = operation.answer_due(account)
             if sealed is None or len(sealed.runs) != self.checks:
                 raise AssertionError(f"{account.scope} did not answer its slot")
+            if blind := [run.reason for run in sealed.runs if run.population is None]:
+                raise AssertionError(f"{account.scope} was not seen: {blind[0]}")
             self.alerts += sealed.alerts
             self.metrics.sealed(sealed, operation.ledger)
             self.now += timedelta(seconds=1)
@@ -273,11 +277,17 @@ class Loaded:
         return time.process_time() - begun
 
     def database_bytes(self) -> int:
-        """Of the database on disk, whatever SQLite holds beside its file included."""
+        """Of the database on disk, when what SQLite holds in its log was moved into its file."""
         if self.database:
-            with self.operation.ledger.projection.engine.connect() as connection:
-                return int(connection.execute(text("select pg_database_size(current_database())")).scalar_one())
-        return sum(path.stat().st_size for path in self.folder.rglob("ledger.db*"))
+            engine = create_engine(self.database)
+            with engine.connect() as connection:
+                found = int(connection.execute(text("select pg_database_size(current_database())")).scalar_one())
+            engine.dispose()
+            return found
+        (path,) = self.folder.rglob("ledger.db")
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("pragma wal_checkpoint(truncate)")
+        return path.stat().st_size
 
     def close(self) -> None:
         self.operation.ledger.close()
