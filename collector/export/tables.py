@@ -51,7 +51,7 @@ from collector.ledger.entry import population_digest
 __all__ = ["TABLES", "WORKBOOK", "neutral", "write"]
 
 WORKBOOK = "tables.xlsx"
-SHEET_ITEMS_MAX = 250_000  # more rows of items than these take Excel minutes to open; see docs/decisions/0007
+SHEET_ITEMS_MAX = 250_000  # LibreOffice takes 40 s to open so many rows of items; see docs/decisions/0007
 
 Tell = Callable[[int], None]
 
