@@ -31,6 +31,7 @@ REPLICAS = 3
 CADENCE_SECONDS = 3
 TAKEOVER_SECONDS_MAX = 30
 SETTLE_SECONDS = 40
+EVENTS_MIN = 8  # a slow machine gets up to three times as long for them
 GRACE = timedelta(seconds=60)
 
 
@@ -79,7 +80,7 @@ def main(folder: Path, seconds: float, seed: int) -> int:
         replica.start()
     longest, done = 0.0, Counter[str]()
     begun = time.monotonic()
-    while time.monotonic() - begun < seconds:
+    while (past := time.monotonic() - begun) < seconds or (done.total() < EVENTS_MIN and past < 3 * seconds):
         time.sleep(chance.uniform(1, 8))
         leader = leading(direct, replicas)
         event = chance.choice(["kill", "kill", "stop", "hang", "sever", "resume", "resume", "restart"])
