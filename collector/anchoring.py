@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from collector import canonical
+from collector.alert import leaving
 from collector.alert.standing import Standing
 from collector.anchor.base import Ahead, Anchor, Anchored
 from collector.config import Settings
@@ -20,7 +21,7 @@ from collector.controls import Controls
 from collector.errors import CannotObserve, CollectorError, LedgerBroken, Unreadable
 from collector.ledger.entry import Draft, Entry, Kind
 from collector.ledger.note import BadNote, Note, TreeHead
-from collector.ledger.store import Checkpoint, Ledger
+from collector.ledger.store import Batch, Checkpoint, Ledger
 from collector.registry import Registry
 from collector.window.drift import Cause, Drift, Event
 
@@ -61,6 +62,10 @@ class Anchoring:
                 self.ask(id, place)
             except CannotObserve as error:
                 self._write(id, None, error)
+        leaving.close_places(self.ledger, self.places, self._standing, self._clock())
+
+    def _standing(self, batch: Batch, account: str = "") -> Standing:
+        return Standing(batch, *self._about, self._clock, account)
 
     def ask(self, id: str, place: Anchor) -> None:
         """Whether a place works, and holds nothing that this ledger does not continue. Writes nothing.

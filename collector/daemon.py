@@ -267,6 +267,7 @@ class Daemon:
         operation = self.operation
         about = (operation.controls, operation.settings, operation.registry)
         decisions.review(operation.ledger, operation.clock(), *about)
+        operation.close_left()
 
     def _plan(self, account: AccountSettings) -> Callable[[], object]:
         return lambda: self.operation.plan(account)

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from collector import __version__, beating, canonical, spot
-from collector.alert import route
+from collector import __version__, beating, canonical, spot, windows
+from collector.alert import leaving, route
 from collector.alert.standing import Standing
 from collector.check import limits_record, title_of
 from collector.clouds.directory import AccountSettings
@@ -123,6 +123,8 @@ class Operation:
         self._retire_plans()
 
     def _announce_check(self, batch: Batch, id: str, now: datetime) -> None:
+        known = {str(account.scope) for account in self.accounts}
+        self.close_left(lambda account: account not in known)
         known = self.registry[id]
         check = known.check
         fields = {
@@ -165,7 +167,10 @@ class Operation:
                 last.data[name] == fields[name] for name in ("until", "checks", "parts", "config")
             ):
                 return None
-            return batch.add(Draft(Kind.PLAN, now, fields))
+            entry = batch.add(Draft(Kind.PLAN, now, fields))
+        if last is not None:
+            self.close_left(lambda account: account == str(scope))
+        return entry
 
     def _first_parts(self, account: AccountSettings) -> list[str] | None:
         """The parts of an account without a plan. None when there is a plan, or nobody can be asked.
@@ -219,6 +224,15 @@ class Operation:
 
     def next_slot(self, account: AccountSettings, after: datetime) -> datetime | None:
         """The first moment after ``after`` at which anything is due."""
+    def close_left(self, mine: Callable[[str], bool] = lambda account: True) -> int:
+        """Closes the alerts about what no plan asks for any more; only of the accounts that are ``mine``."""
+        configured = leaving.Configured(
+            {str(account.scope) for account in self.accounts},
+            frozenset(self.controls.enabled),
+            {str(account.scope) for account in self.accounts if account.chosen},
+        )
+        return leaving.close_left(self.ledger, configured, self._standing, self.clock(), mine)
+
         first: datetime | None = None
         for since, until, plan in in_force(self.plans(account, after, after + NEXT_SLOT_WITHIN)):
             for item in plan.checks:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from collector.alert.message import DeliveryFailed, clipped, head, line, summary, text
+from collector.alert.message import DeliveryFailed, clipped, head, line, mended, summary, text
 from collector.errors import ConfigError
 
 TEXT_CHARACTERS_MAX = 8_000
@@ -61,7 +61,8 @@ class Apprise:
 
     def send(self, alert: Mapping[str, Any]) -> str:
         """Hands the message to Apprise; returns ``sent``. Raises DeliveryFailed."""
-        kind = self._kinds.SUCCESS if alert["event"] == "resolve" else self._kinds.FAILURE
+        kind = self._kinds.SUCCESS if mended(alert) else self._kinds.FAILURE
+        kind = self._kinds.INFO if alert.get("unobserved") else kind
         try:
             worked = self._apprise.notify(
                 title=harmless(clipped(line(f"{head(alert)}: {alert['control'] or alert['check']}"), 200)),

@@ -14,6 +14,7 @@ from collector.errors import CollectorError
 LINE_CHARACTERS_MAX = 200  # of a summary; a pager shows less
 LINK_CHARACTERS_MAX = 2_000
 CHANGES_CHARACTERS_MAX = 1_000  # of a list on one line
+UNOBSERVED = "No longer observed"
 SEVERITIES = ("critical", "high", "medium", "low")
 
 # What breaks a line, and what turns the direction of what follows (the letters of right-to-left scripts do not).
@@ -108,12 +109,16 @@ def head(alert: Mapping[str, Any]) -> str:
     event = alert["event"]
     if event == "escalate":
         return f"Unacknowledged: {_HEADS[(alert['cause'], 'trigger')]}"
+    if alert.get("unobserved"):
+        return UNOBSERVED
     return _OTHER_HEADS.get(event) or _HEADS[(alert["cause"], event)]
 
 
 def meaning(alert: Mapping[str, Any]) -> str:
     """What that means, in a sentence or two of our own words."""
     event = alert["event"]
+    if alert.get("unobserved"):
+        return "Nobody is to look there any more, so this alert is closed. It was not seen mended."
     words = _OTHER_MEANINGS.get(event) or _MEANINGS[(alert["cause"], event)]
     if event in ("trigger", "escalate") and alert.get("flaps"):
         words += (
@@ -171,13 +176,18 @@ def rows(alert: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Since", alert["since"]),
         ("Changed", clipped("; ".join(changes(alert)), CHANGES_CHARACTERS_MAX)),
         ("Changed by", changed_by(alert)),
-        ("Good again" if over else "Last good", _entry(alert["last_good"])),
+        ("Good again" if mended(alert) else "Last good", _entry(alert["last_good"])),
         ("First bad", _entry(alert["first_bad"])),
         ("Remedy", "" if over else alert["remedy"]),
         ("Link", link(alert)),
         ("Key", alert["key"]),
     ]
     return [(label, line(value)) for label, value in found if value]
+
+
+def mended(alert: Mapping[str, Any]) -> bool:
+    """Whether it says that the opposite was seen: what left the configuration is over, and nobody saw it mended."""
+    return alert["event"] == "resolve" and not alert.get("unobserved")
 
 
 def text(alert: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ DAY = timedelta(hours=24)
 ESCALATIONS_MAX = 200  # of one pass
 LINES_MAX = 50  # of each part of a digest
 LINE_CHARACTERS_MAX = 240
-PART_BYTES_MAX = 15_000  # three parts fit into an entry
+PART_BYTES_MAX = 12_000  # four parts fit into an entry
 DIGEST = "digest"
 
 
@@ -101,11 +101,13 @@ def summed_up(ledger: Ledger, settings: Settings, struck: datetime, now: datetim
     """The fields of a digest but its channels: the day that ended when the hour struck."""
     since = struck - DAY
     opened = sorted(ledger.projection.open_alerts().values(), key=_worst_first)
-    over = [
+    ended = [
         entry
         for entry in ledger.projection.told_since(since)
         if entry.data["event"] == "resolve" and entry.at < now and entry.data["cause"] != DIGEST
     ]
+    over = [entry for entry in ended if not entry.data.get("unobserved")]
+    left = [entry for entry in ended if entry.data.get("unobserved")]
     slots = _coverage(ledger, settings, since, struck)
     wanted, covered = sum(one.due for one in slots), sum(one.covered for one in slots)
     holes = [one for one in slots if one.covered < one.due]
@@ -113,6 +115,7 @@ def summed_up(ledger: Ledger, settings: Settings, struck: datetime, now: datetim
     lines = [
         *_part("Open", (_opened_line(entry) for entry in opened), len(opened)),
         *_part("Over", (_over_line(entry) for entry in over), len(over)),
+        *_part("No longer observed", (_over_line(entry) for entry in left), len(left)),
         *_part("Not fully observed", (_hole_line(one) for one in holes), len(holes)),
     ]
     return {
@@ -134,6 +137,7 @@ def summed_up(ledger: Ledger, settings: Settings, struck: datetime, now: datetim
         "first_bad": None,
         "open": len(opened),
         "over": len(over),
+        "unobserved": len(left),
         "due": wanted,
         "covered": covered,
         "lines": lines,

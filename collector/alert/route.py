@@ -65,6 +65,14 @@ def alert_fields(
         channels = list(dict.fromkeys((*opened["channels"], *opened.get("escalated", ()))))
     severity = severity_of(bound)
     key = key_of(drift)
+    whose = {
+        "control": ", ".join(control.id for control in bound),
+        "owner": ", ".join(dict.fromkeys(control.owner for control in bound)),
+    }
+    title = _title(drift, check)
+    if drift.unobserved and opened is not None:  # the controls may bind the check no longer; whose it was, stays
+        severity, family = opened["severity"], opened["family"]
+        whose, title = {name: opened[name] for name in whose}, opened["title"]
     found: dict[str, Any] = {
         "key": key,
         "event": drift.event.value,
@@ -73,10 +81,9 @@ def alert_fields(
         "check": drift.check,
         "scope": drift.scope,
         "subject": drift.subject,
-        "control": ", ".join(control.id for control in bound),
-        "owner": ", ".join(dict.fromkeys(control.owner for control in bound)),
+        **whose,
         "family": family,
-        "title": _title(drift, check),
+        "title": title,
         "reason": _clipped(drift.reason),
         "remedy": _remedy(drift, check),
         "since": canonical.stamp(drift.since),
@@ -90,6 +97,8 @@ def alert_fields(
         found["facts"] = list(facts)
     if drift.flaps:
         found["flaps"] = True
+    if drift.unobserved:
+        found["unobserved"] = True
     if drift.group is not None:
         found |= {"group": drift.group, "count": len(drift.subjects), "left": drift.left}
         found["subjects"] = _some(drift.subjects)

@@ -106,6 +106,28 @@ class Standing:
             self._open.pop(key, None)
         return entry
 
+    def close(self, entry: Entry, reason: str) -> Entry:
+        """Ends an alert that stands open, since nobody is to look there any more: nothing was seen mended."""
+        data = entry.data
+        group = data.get("group")
+        return self.change(
+            Drift(
+                Cause(data["cause"]),
+                Event.RESOLVE,
+                data["check"],
+                data["scope"],
+                data["subject"],
+                reason,
+                canonical.moment(data["since"]),
+                data["last_good"],
+                data["first_bad"],
+                group=group,
+                subjects=() if group is None else tuple(sorted(self._left(entry))),
+                flaps=data.get("flaps", False),
+                unobserved=True,
+            )
+        )
+
     def _with_escalation(self, known: Entry) -> dict[str, Any]:
         """The body of an alert, with the channels that were told of it later."""
         further = self._batch.projection.told_of(known.data["key"], "escalate")

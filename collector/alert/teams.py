@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from collector.alert.message import clipped, head, line, link, meaning, rows, severity, who
+from collector.alert.message import clipped, head, line, link, meaning, mended, rows, severity, who
 from collector.alert.post import Post, refused
 
 # A card of more than about 28 KB is refused (https://learn.microsoft.com/connectors/teams, known issues); others have
@@ -62,8 +62,7 @@ def message(alert: Mapping[str, Any]) -> dict[str, Any]:
 
 def card(alert: Mapping[str, Any], limit: int) -> dict[str, Any]:
     """The card, with values of at most ``limit`` characters."""
-    over = alert["event"] == "resolve"
-    colour = "Good" if over else COLOURS[severity(alert)]
+    colour = "Good" if mended(alert) else "Default" if alert.get("unobserved") else COLOURS[severity(alert)]
     title = f"{head(alert)}: {clipped(line(alert['control'] or alert['check'] or alert['scope']), 150)}"
     body: list[dict[str, Any]] = [
         _text(_run(title, size="Large", weight="Bolder", color=colour)),

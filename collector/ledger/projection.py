@@ -138,6 +138,16 @@ class Stood(NamedTuple):
     to_run: int | None
 
 
+class OpenPlace(NamedTuple):
+    """What an alert that stands open is about. ``check`` is "" for an account, ``scope`` too for a place outside."""
+
+    key: str
+    seq: int
+    cause: str
+    check: str
+    scope: str
+
+
 class Pending(NamedTuple):
     """An alert that is owed to a channel. ``attempt`` is the number of the next one, from 1."""
 
@@ -371,6 +381,10 @@ class Projection:
         """The newest entry of one kind."""
         return self._entry(sa.select(sa.func.max(entry.c.seq)).where(entry.c.kind == kind.value))
 
+    def of_kind(self, kind: Kind) -> list[Entry]:
+        """Every entry of one kind, in the order of the ledger: for kinds of which there are few."""
+        return self._entries(sa.select(entry.c.seq).where(entry.c.kind == kind.value).order_by(entry.c.seq))
+
     # --- alerts ---
 
     def open_alerts(self, account: str = "") -> dict[str, Entry]:
@@ -385,6 +399,17 @@ class Projection:
                 rows = [row for row in rows if f"{row.place.rpartition('|')[2]}/".startswith(f"{account}/")]
             found = read_listed(connection, [row.seq for row in rows])
             return {row.key: found[row.seq] for row in rows}
+
+    def open_places(self) -> list[OpenPlace]:
+        """What every alert that stands open is about, oldest first; none of their entries is read."""
+        query = (
+            sa.select(open_alert.c.key, open_alert.c.seq, told.c.place)
+            .join(told, told.c.seq == open_alert.c.seq)
+            .order_by(open_alert.c.seq)
+        )
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
+        return [OpenPlace(row.key, row.seq, *row.place.split("|", 2)) for row in rows]
 
     def open_alert(self, key: str) -> Entry | None:
         """The newest trigger of one key that has not been resolved since; None when nothing of it stands open."""

@@ -58,6 +58,7 @@ class Drift:
     subjects: tuple[str, ...] = ()  # of a group: who fell, or who is over with this transition; sorted
     left: int = 0  # of a group: how many still stand
     flaps: bool = False
+    unobserved: bool = False  # a resolve that says nothing of mending: nobody is to look there any more
 
 
 @dataclass(frozen=True)
