@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from collector import __version__, beating, canonical, spot, windows
+from collector import __version__, beating, canonical, spot
 from collector.alert import leaving, route
 from collector.alert.standing import Standing
 from collector.check import limits_record, title_of
@@ -121,10 +121,10 @@ class Operation:
                 if self.registry[id].check.cloud in clouds:
                     self._announce_check(batch, id, now)
         self._retire_plans()
-
-    def _announce_check(self, batch: Batch, id: str, now: datetime) -> None:
         known = {str(account.scope) for account in self.accounts}
         self.close_left(lambda account: account not in known)
+
+    def _announce_check(self, batch: Batch, id: str, now: datetime) -> None:
         known = self.registry[id]
         check = known.check
         fields = {
@@ -222,8 +222,6 @@ class Operation:
                 batch.add(Draft(Kind.PLAN, now, fields))
             log.info("no longer planned", account=str(gone.scope), lost=len(lost))
 
-    def next_slot(self, account: AccountSettings, after: datetime) -> datetime | None:
-        """The first moment after ``after`` at which anything is due."""
     def close_left(self, mine: Callable[[str], bool] = lambda account: True) -> int:
         """Closes the alerts about what no plan asks for any more; only of the accounts that are ``mine``."""
         configured = leaving.Configured(
@@ -233,6 +231,8 @@ class Operation:
         )
         return leaving.close_left(self.ledger, configured, self._standing, self.clock(), mine)
 
+    def next_slot(self, account: AccountSettings, after: datetime) -> datetime | None:
+        """The first moment after ``after`` at which anything is due."""
         first: datetime | None = None
         for since, until, plan in in_force(self.plans(account, after, after + NEXT_SLOT_WITHIN)):
             for item in plan.checks:
