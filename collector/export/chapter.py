@@ -291,7 +291,7 @@ def deviations_table(view: View, deviations: Sequence[Deviation]) -> Html:
         (
             join((code(d.subject), sub(f"{d.check} over {d.scope}"))),
             join((view.time(d.since), sub("older than the window" if d.began_before_window else ""))),
-            view.time(d.until) if d.until else "still open",
+            view.time(d.until) if d.until else _open_end(view, d),
             duration(d.duration),
             d.reason,
             f"{d.first_bad} to {d.mended_by}" if d.mended_by is not None else f"from {d.first_bad}",
@@ -313,6 +313,14 @@ def deviations_table(view: View, deviations: Sequence[Deviation]) -> Html:
         ),
         rows,
     )
+
+
+def _open_end(view: View, d: Deviation) -> Html:
+    """What stands where nobody saw it mended: that it stands open, or that nobody is to look any more."""
+    left = view.life(d).unobserved
+    if left is None:
+        return fill("{words}", words="still open")
+    return join(("no longer observed since ", view.time(left), sub("not seen mended")))
 
 
 def _became(view: View, d: Deviation) -> Html:

@@ -135,6 +135,12 @@ EXCEPTIONS = Table(
         Column("accepted_by", Form.TEXT, "Who decided."),
         Column("accepted_because", Form.TEXT, "The reasons that they gave."),
         Column("acceptances", Form.WORD, "Ledger entries of the decisions. A decision changes no verdict."),
+        Column(
+            "unobserved",
+            Form.TIME,
+            "Of one that stood open: since when no plan asks for it any more. It was not seen mended, so it counts on.",
+        ),
+        Column("unobserved_by", Form.WHOLE, "Ledger entry of the first plan that does not ask for it."),
     ),
 )
 COVERAGE = Table(
@@ -217,6 +223,11 @@ ALERTS = Table(
         Column("acknowledged", Form.TIME, "When somebody first took note of it."),
         Column("acknowledged_by", Form.TEXT, "Who did, and what they said."),
         Column("acknowledgements", Form.WORD, "Ledger entries of all acknowledgements."),
+        Column(
+            "unobserved",
+            Form.FLAG,
+            "Of a resolve: whether it is over because nobody is to look there any more. Nothing was seen mended then.",
+        ),
     ),
 )
 DECISIONS = Table(

@@ -142,7 +142,7 @@ class Pages:
                     ("Reason", d.reason),
                     ("First seen", view.time(life.first_seen)),
                     ("Last seen", view.time(life.last_seen) if life.last_seen else "by no run of this window"),
-                    ("Mended", view.time(d.until) if d.until else "not seen mended by the window's end"),
+                    ("Mended", view.time(d.until) if d.until else _open_end(view, life)),
                     ("Lasted", f"{duration(d.duration)} of the window"),
                     ("Alert", self._alerted(life)),
                     ("Taken note of", self._noted(life)),
@@ -321,6 +321,13 @@ INTRODUCTION = (
     "kept. This page can be edited like any file; the answers, the hashes and the ledger behind them are proved by "
     "verify.py."
 )
+
+
+def _open_end(view: View, life: Life) -> object:
+    """What stands where nobody saw it mended."""
+    if life.unobserved is None:
+        return "not seen mended by the window's end"
+    return join(("no longer observed since ", view.time(life.unobserved), ": not seen mended"))
 
 
 def _seq(run: Ran) -> int:

@@ -72,6 +72,8 @@ class AlertLine:
     subjects: tuple[str, ...] = ()  # of a group: all that it names; none of an alert about one subject
     listed: str = ""  # of a group: digest of the blob that has those names
     ended_by: tuple[int, ...] = ()  # of a trigger: the entries that say that some or all of it is over
+    held: datetime | None = None  # until when quiet hours kept it from every channel; None when they did not
+    unobserved: bool = False  # of a resolve: nobody is to look there any more, and nothing was seen mended
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ class Life:
     last_bad: int | None  # that run
     alerts: tuple[AlertLine, ...]  # raised while it lasted, also before the window
     decisions: tuple[Decision, ...]  # acceptances that were in force while it lasted
+    unobserved: datetime | None = None  # of one that nobody saw mended: since when no plan asks for it any more
+    unobserved_by: int | None = None  # the first plan that does not
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,15 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from collector import canonical
 from collector.export.dossier import AckLine, AlertLine, Decision, Life
 from collector.export.words import ENDS, AlertBook
 from collector.ledger.entry import Entry, Kind
-from collector.model import State
+from collector.model import Scope, State
 from collector.window.findings import Deviation, Stretch
-from collector.window.slots import Ran
+from collector.window.slots import Plan, Ran, in_force
 
 KINDS = (Kind.ALERT, Kind.DELIVERY, Kind.ACK)
 
@@ -46,10 +47,17 @@ def alert_lines(
         elif entry.kind is Kind.ALERT and wanted(entry):
             names = ("key", "event", "cause", "check", "scope", "subject", "control", "owner", "reason")
             words = {name: data[name] for name in names}
+            words["held"] = _held(data)
             listed = data.get("list", "")
             subjects = tuple(canonical.parse(blob(listed))) if listed else ()
             found[entry.seq] = AlertLine(
-                seq=entry.seq, at=entry.at, deliveries=(), subjects=subjects, listed=listed, **words
+                seq=entry.seq,
+                at=entry.at,
+                deliveries=(),
+                subjects=subjects,
+                listed=listed,
+                unobserved=data.get("unobserved", False),
+                **words,
             )
             if data["event"] == "trigger":
                 begun[data["key"]] = entry.seq
@@ -65,6 +73,14 @@ def alert_lines(
         )
         for seq, line in found.items()
     ]
+
+
+def _held(alert: Mapping[str, Any]) -> datetime | None:
+    """Until when quiet hours keep an alert from every one of its channels."""
+    quiet = alert.get("quiet", {})
+    if not quiet or not set(alert["channels"]) <= quiet.keys():
+        return None
+    return canonical.moment(min(quiet.values()))
 
 
 def decisions(entries: Iterable[Entry]) -> list[Decision]:
@@ -100,8 +116,10 @@ def lives(
     alerts: Sequence[AlertLine],
     decided: Collection[Decision],
     until: datetime,
+    plans: Sequence[Plan] = (),
 ) -> tuple[Life, ...]:
     """The life of each deviation. ``runs`` are those of the window, ``alerts`` also older ones."""
+    asked = Asking(plans, until)
     by_run = {(s.check, s.scope, s.subject, s.from_run): s for s in stretches}
     looks: dict[tuple[str, str], list[Ran]] = {}
     for run in runs:
@@ -119,6 +137,7 @@ def lives(
         last = _last_bad(first, by_run, looks.get((d.check, d.scope), ()))
         end = d.until or until
         mine = by_place.get((d.check, d.scope), ())
+        left = asked.left(d.check, d.scope) if d.until is None else None
         found.append(
             Life(
                 first_seen=first.from_at,
@@ -126,9 +145,42 @@ def lives(
                 last_bad=None if last is None else last.seq,
                 alerts=tuple(book.of(d, first.from_at)),
                 decisions=tuple(x for x in mine if x.held(d.check, d.scope, d.subject, first.from_at, end)),
+                unobserved=left[0] if left else None,
+                unobserved_by=left[1] if left else None,
             )
         )
     return tuple(found)
+
+
+class Asking:
+    """Until when plans ask for a check over a scope, before ``until``."""
+
+    def __init__(self, plans: Iterable[Plan], until: datetime) -> None:
+        by_account: dict[str, list[Plan]] = {}
+        for plan in plans:
+            by_account.setdefault(plan.account, []).append(plan)
+        self._stretches = {
+            account: [(since, plan) for since, _, plan in in_force(known) if since < until]
+            for account, known in by_account.items()
+        }
+        self._pairs: dict[int, frozenset[tuple[str, str]]] = {}  # plans of a year share what they ask for
+
+    def left(self, check: str, scope: str) -> tuple[datetime, int] | None:
+        """Since when the plans ask for it no more, and the first that does not. None while the last one asks, or
+        none ever did."""
+        account = str(replace(Scope.parse(scope), part=""))
+        left: tuple[datetime, int] | None = None
+        for since, plan in reversed(self._stretches.get(account, ())):
+            if (check, scope) in self._asked(plan):
+                return left
+            left = since, plan.seq
+        return None
+
+    def _asked(self, plan: Plan) -> frozenset[tuple[str, str]]:
+        key = id(plan.checks)
+        if key not in self._pairs:
+            self._pairs[key] = frozenset((item.check, scope) for item in plan.checks for scope in item.scopes)
+        return self._pairs[key]
 
 
 def _last_bad(

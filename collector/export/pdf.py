@@ -31,7 +31,7 @@ from reportlab.platypus import (
 from collector.export.chapter import STATE_WORDS
 from collector.export.dossier import Dossier, Life
 from collector.export.readme import Section, left_out, origin, sections
-from collector.export.words import Clock, counted, delivered, duration, number, short
+from collector.export.words import Clock, counted, delivered, duration, ended, number, short
 from collector.model import State
 from collector.window.coverage import percent
 from collector.window.findings import Deviation
@@ -260,7 +260,7 @@ def _exceptions(dossier: Dossier, clock: Clock) -> list[Flowable]:
                 Paragraph(plain(short(d.subject, SUBJECT_LENGTH)), CELL),
                 Paragraph(plain(short(f"{d.check} over {d.scope}: {d.reason}", REASON_LENGTH)), FINE),
             ],
-            _both(clock.minute(d.since), clock.minute(d.until) if d.until else "still open"),
+            _both(clock.minute(d.since), ended(d, life, clock.minute, "still open")),
             Paragraph(duration(d.duration), CELL),
             [Paragraph(plain(text), FINE) for text in _story(d, life, clock)],
         ]

@@ -115,7 +115,7 @@ def read(
     )
     every = life.decisions(ledger.entries(0, last, kinds=[Kind.ACCEPTANCE]))
     decided = [decision for decision in every if decision.check in about.checks and about.touches(decision.scope)]
-    lives = life.lives(found, stretches, ran.runs, alerts, decided, until)
+    lives = life.lives(found, stretches, ran.runs, alerts, decided, until, plans)
     shown = tuple(d for d in decided if life.in_window(d, since, until))
     rests_on = _rests_on(ledger, first, configs, ran.cards, found, lives, shown)
     anchors = outside.anchor_lines(ledger.entries(first, last, kinds=[Kind.ANCHOR]))

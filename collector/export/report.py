@@ -273,7 +273,7 @@ def alerts(view: View) -> Html:
         (
             alert.seq,
             view.time(alert.at),
-            f"{EVENTS[alert.event]}: {alert.cause}",
+            f"{'no longer observed' if alert.unobserved else EVENTS[alert.event]}: {alert.cause}",
             join((code(alert.subject or alert.scope), sub(alert.check))),
             join((alert.control, sub(alert.owner))),
             alert.reason,

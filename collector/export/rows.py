@@ -89,6 +89,8 @@ def exceptions(dossier: Dossier) -> Iterator[Row]:
             min((alert.at for alert in life.alerts), default=None),
             *_acknowledged(life.alerts),
             *_accepted(life),
+            life.unobserved,
+            life.unobserved_by,
         )
 
 
@@ -179,6 +181,7 @@ def alerts(dossier: Dossier) -> Iterator[Row]:
             bool(delivered(a)),
             "; ".join(f"{channel} {outcome} {utc(at)}" for channel, outcome, at in a.deliveries),
             *_acknowledged([a]),
+            a.unobserved,
         )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from collector import canonical
-from collector.export.dossier import AlertLine
+from collector.export.dossier import AlertLine, Life
 from collector.window.findings import Deviation
 
 
@@ -39,6 +39,13 @@ def short(name: str, length: int) -> str:
         return name
     tail = (length - 1) // 2
     return f"{name[: length - 1 - tail]}…{name[-tail:]}"
+
+
+def ended(deviation: Deviation, life: Life, minute: Callable[[datetime], str], still: str) -> str:
+    """When a deviation was seen mended, or why there is no such time; ``still`` is said of one that stands open."""
+    if deviation.until is not None:
+        return minute(deviation.until)
+    return still if life.unobserved is None else f"no longer observed since {minute(life.unobserved)}, not seen mended"
 
 
 def delivered(alert: AlertLine) -> list[tuple[str, datetime]]:
