@@ -2231,16 +2231,15 @@ class Proof:
                 raise BrokenError((name, f"leaves out the change of the key at entry {seq}"))
 
     def _compare_decisions(self) -> None:
+        """Those of the window; what ended one may have come after it, up to the export."""
         name = "tables/decisions.csv"
-        made = {seq: e for seq, e in sorted(self.kept.items()) if e["kind"] == "acceptance" and e["at"] < self.until}
+        made = {seq: e for seq, e in sorted(self.kept.items()) if e["kind"] == "acceptance"}
         wanted: dict[str, list[str]] = {}
         for seq, entry in made.items():
             ends = [(e["at"], str(n)) for n, e in made.items() if e["revokes"] == seq and e["at"] < entry["expires"]]
             ended, by = min(ends, default=(entry["expires"], ""))
-            if (
-                not (entry["check"] in self.checks and self.touches(entry["scope"]))
-                or max(ended, entry["at"]) < self.since
-            ):
+            of_window = entry["at"] < self.until and max(ended, entry["at"]) >= self.since
+            if not (of_window and entry["check"] in self.checks and self.touches(entry["scope"])):
                 continue
             expires = entry["expires"] if entry["revokes"] is None else entry["at"]
             ended = ended if entry["revokes"] is None else entry["at"]

@@ -101,6 +101,19 @@ def test_decisions_are_a_table_with_what_ended_them(eventful: Eventful, packed: 
     assert {row["check"] for row in (accepted, revoked, visitor)} == {MFA}
 
 
+def test_a_decision_that_was_revoked_after_the_window_says_so_and_verifies(eventful: Eventful, tmp_path: Path) -> None:
+    early = eventful.settings.windows["morning"].model_copy(
+        update={"start": DAY + 5 * HOUR, "end": DAY + 7 * HOUR, "scopes": ()}
+    )
+    settings = eventful.settings.model_copy(update={"windows": {"early": early}})
+    dossier = read.read(eventful.ledger, settings, "early", EXPORTED)
+    written = package.write(dossier, eventful.ledger, eventful.signer, tmp_path / "early")
+    (accepted,) = rows(written.path, "decisions")
+    assert accepted["revoked_by"] == str(eventful.entries["revocation"].seq)
+    told = verify.prove(written.path, None, run_packaged_checks=False, progress=False)
+    assert told["verified"], told["broken"]
+
+
 def test_an_alert_has_its_acknowledgement(dossier: Dossier, packed: Path) -> None:
     assert all(row["acknowledgements"] == "" for row in rows(packed, "alerts")), "the one is older than the window"
     (bob,) = (life for d, life in zip(dossier.deviations, dossier.lives, strict=True) if d.subject == BOB)
