@@ -2114,7 +2114,8 @@ class Proof:
         controls = self._controls_of()
         columns = ("check", "scope", "subject", "since_utc", "until_utc", "first_bad", "mended_by", "reason")
         more = ("began_before_window", "duration_s", "still_open", "controls", "alerts")
-        for number, row in self._rows("exceptions", (*columns, *more)):
+        since_when = ("unobserved_utc", "unobserved_by")  # older packages have neither
+        for number, row in self._rows("exceptions", (*columns, *more), since_when):
             where = f"{name} row {number}"
             wrong = deviations.wrong_with(row[:9])
             end = seconds(row[4] or self.until)
@@ -2123,6 +2124,8 @@ class Proof:
                 wrong = "has another duration, end or controls than the rest of it says"
             if not wrong and row[8] == "no" and row[12] != self._alerts_of(row):
                 wrong = f"names other alerts than the ledger: {self._alerts_of(row) or 'none'}"
+            if not wrong and (row[13] or row[14]) and (row[4] or row[13:15] != self._left_by(row[0], row[1])):
+                wrong = "is not what the plans ask for no more since then"
             if wrong:
                 raise BrokenError((where, f"{wrong}: {row[0]} over {row[1]}, {row[2]}"))
         for found in deviations.left():
@@ -2131,6 +2134,19 @@ class Proof:
             self.unproved.append(
                 f"when {deviations.older:,} exceptions began: before the window, of which the answers are not here"
             )
+
+    def _left_by(self, check: str, scope: str) -> list[str]:
+        """Since when no plan asks for a check over a scope any more, until the window's end, and which is the first
+        that does not; ["", ""] while the last one asks."""
+        account = "/".join(scope.split("/")[:2])
+        left = ["", ""]
+        for since, _, plan in reversed(in_force(self.plans.get(account, ()))):
+            if since >= self.until:
+                continue
+            if any(item["check"] == check and scope in scopes_of(plan, item) for item in plan["checks"]):
+                return left
+            left = [since, str(plan["seq"])]
+        return ["", ""]
 
     def _alerts_of(self, row: Sequence[str]) -> str:
         """The alerts that stood for a deviation that began in the window, while it lasted."""
@@ -2200,7 +2216,7 @@ class Proof:
         wanted = {str(seq): entry for seq, entry in self.alerts.items() if entry["at"] >= self.since}
         words = ("event", "cause", "check", "scope", "subject", "control", "owner", "reason", "key")
         columns = ("entry", "at_utc", *words, "delivered", "deliveries", "acknowledgements")
-        for number, row in self._rows("alerts", columns):
+        for number, row in self._rows("alerts", columns, ("unobserved",)):
             entry = wanted.pop(row[0], None)
             if entry is None:
                 what = f"entry {row[0]} is no alert of the window, or is there twice"
@@ -2209,7 +2225,11 @@ class Proof:
             took = any(one["outcome"] == "delivered" for one in sent)
             told = "; ".join(f"{one['channel']} {one['outcome']} {one['at']}" for one in sent)
             said = [entry["at"], *(neutral(entry[word]) for word in words), "yes" if took else "no", neutral(told)]
-            if row[1:] != [*said, " ".join(map(str, self.acks.get(entry["seq"], ())))]:
+            left = row.pop()  # older packages do not say it
+            if row[1:] != [*said, " ".join(map(str, self.acks.get(entry["seq"], ())))] or left not in (
+                "",
+                "yes" if entry.get("unobserved") else "no",
+            ):
                 raise BrokenError((f"{name} row {number}", f"says something else than entry {row[0]}"))
         for seq in wanted:
             raise BrokenError((name, f"leaves out alert {seq}"))
