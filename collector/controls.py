@@ -65,6 +65,7 @@ class Control:
     confirm: int = 1
     steady: int = 1
     by_hand: str = ""  # what no check can show, and what to collect for it
+    by_collector: bool = False  # the collector itself is the evidence of it: its heartbeats, slots and alerts
 
 
 class Controls:
@@ -129,6 +130,8 @@ class Controls:
                 "confirm": control.confirm,
                 "steady": control.steady,
                 "by_hand": control.by_hand,
+                # only where it is said: of all others the configuration is what it was before this key existed
+                **({"by_collector": True} if control.by_collector else {}),
             }
             for control in self
         }
@@ -181,6 +184,11 @@ class ControlTable(Table):
         default="",
         description="What no check can show of it, and what to collect by hand for each window. Exports print it.",
     )
+    by_collector: bool = Field(
+        default=False,
+        description="The collector itself is the evidence of it: that it looked all the time (CC4.1), that it told "
+        "somebody (CC4.2). Such a control binds no checks; its finding is the collector's own.",
+    )
 
 
 ControlId = Annotated[
@@ -214,6 +222,8 @@ def load(path: Path, registry: KnowsChecks) -> Controls:
     set_by: dict[str, str] = {}
     for control in controls:
         where = f"{path}: [controls.{control.id}]"
+        if control.by_collector and control.checks:
+            raise ConfigError(f"{where} is evidenced by the collector itself and binds checks; leave one of them out")
         for id in control.limits:
             if id not in control.checks:
                 raise ConfigError(f"{where} limits {id!r}, which is none of its checks; {nearest(id, control.checks)}")

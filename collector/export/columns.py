@@ -288,6 +288,28 @@ ANCHORS = Table(
         REASON,
     ),
 )
+COLLECTOR = Table(
+    "collector",
+    "The collector as a control of its own: one row for each thing that happened to it in the window.",
+    (
+        Column(
+            "event",
+            Form.WORD,
+            "start, stop: of a process, as it says itself; broken-off: a start that no stop went before; silence: "
+            "heartbeats were due and did not come; no-heartbeat: none is known from before; missed-runs: slots with "
+            "neither a run nor a declared gap; version; configuration; permissions: the checks need other rights; "
+            "identity: others ask; clock: further off than 5 minutes; anchor: an attempt that a place outside did not "
+            "take; undelivered: an alert that no channel took; told-late: one taken later than the grace; "
+            "unacknowledged: one that nobody took note of.",
+        ),
+        Column("at", Form.TIME, "When, or since when."),
+        Column("until", Form.TIME, "Until when it lasted; empty for what has no length."),
+        Column("count", Form.WHOLE, "Heartbeats that were missed or said so, or slots; empty for other events."),
+        Column("amiss", Form.FLAG, "Whether it counts against the collector's own finding."),
+        Column("entries", Form.WORD, "Ledger entries that say so; of a silence those around it."),
+        Column("what", Form.TEXT, "The same in words, with what is known of the reason."),
+    ),
+)
 TABLES = (
     RESULTS,
     ITEMS,
@@ -300,4 +322,5 @@ TABLES = (
     DECISIONS,
     POPULATIONS,
     ANCHORS,
+    COLLECTOR,
 )

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from collector.window.coverage import Coverage
 from collector.window.findings import Deviation, Finding, Stretch
+from collector.window.itself import Beat, Itself
 from collector.window.slots import Plan, Ran, Slot
 
 
@@ -23,6 +24,8 @@ class ControlCard:
     criteria: tuple[str, ...]
     checks: tuple[str, ...]
     cadence_s: int
+    by_hand: str = ""  # what no check can show of it, and what a person collects for it
+    by_collector: bool = False  # the collector itself is the evidence of it
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,28 @@ class Change:
 
 
 @dataclass(frozen=True)
+class OwnEvent:
+    """Something that happened to the collector itself. ``entries`` of the ledger say so."""
+
+    event: str  # one of the words that columns.py explains
+    at: datetime
+    until: datetime | None
+    count: int | None  # heartbeats, or slots
+    what: str
+    amiss: bool  # whether it counts against the collector
+    entries: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Own:
+    """The collector as a control: what is found of it over the window, and everything that happened to it."""
+
+    found: Itself
+    events: tuple[OwnEvent, ...]
+    beats: tuple[Beat, ...]  # in the order of the ledger; they reach out of the window
+
+
+@dataclass(frozen=True)
 class Item:
     """One subject as one run saw it."""
 
@@ -240,6 +265,7 @@ class Dossier:
     alerts: tuple[AlertLine, ...]
     changes: tuple[Change, ...]
     items: Callable[[], Iterator[RunItems]]  # in the order of the ledger
+    own: Own
     criteria: tuple[str, ...] = ()  # of the window, or those of them that were asked for
     scopes: tuple[str, ...] = ()  # likewise; empty: all
     chosen: tuple[str, ...] = ()  # the controls that were asked for; empty: all that serve the criteria

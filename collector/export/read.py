@@ -18,15 +18,27 @@ from collector import __version__, canonical
 from collector.check import Stage
 from collector.config import Settings, Window
 from collector.errors import ConfigError, ExportError
-from collector.export import changes, life, outside
-from collector.export.dossier import AlertLine, CheckCard, ControlCard, Decision, Dossier, Item, LeftOut, Life, RunItems
+from collector.export import changes, itself, life, outside
+from collector.export.dossier import (
+    AlertLine,
+    CheckCard,
+    ControlCard,
+    Decision,
+    Dossier,
+    Item,
+    LeftOut,
+    Life,
+    Own,
+    RunItems,
+)
 from collector.ledger.entry import Entry, Kind
 from collector.ledger.projection import Interval
 from collector.ledger.store import Ledger
 from collector.model import State
 from collector.tomlfile import nearest
 from collector.window.coverage import coverage
-from collector.window.findings import Deviation, Stretch, deviations, finding
+from collector.window.findings import Deviation, Finding, Stretch, deviations, finding
+from collector.window.itself import for_control
 from collector.window.slots import Declared, Due, Plan, Ran, Slot, account_for, due, in_force, plan_from
 
 LISTING_PAGES_MAX = 4  # a subject that rests on the listing alone names its pages, unless that would drown the table
@@ -117,10 +129,14 @@ def read(
     decided = [decision for decision in every if decision.check in about.checks and about.touches(decision.scope)]
     lives = life.lives(found, stretches, ran.runs, alerts, decided, until, plans)
     shown = tuple(d for d in decided if life.in_window(d, since, until))
-    rests_on = _rests_on(ledger, first, configs, ran.cards, found, lives, shown)
     anchors = outside.anchor_lines(ledger.entries(first, last, kinds=[Kind.ANCHOR]))
     places = outside.configured(ledger, configs)
     changed = [*changes.changes(ledger, last, since, until), *ran.principals.changes]
+    known = itself.Configured(configs, announced, ledger.blob)
+    beats = itself.beats_of(ledger, first, last, since, known)
+    own = itself.own(beats, known, slots, alerts, anchors, changed, since, until, grace)
+    rests_on = _rests_on(ledger, first, configs, ran.cards, found, lives, shown)
+    rests_on = tuple(sorted({*rests_on, *(beat.seq for beat in beats if beat.seq < first)}))
     return Dossier(
         name=name,
         since=since,
@@ -140,9 +156,12 @@ def read(
         coverage=tuple(lines),
         deviations=tuple(found),
         findings=tuple(
-            finding(card.id, [check for check in card.checks if check in counted_checks], lines, found)
+            _by_collector(card, own)
+            if card.by_collector and not card.checks
+            else finding(card.id, [check for check in card.checks if check in counted_checks], lines, found)
             for card in controls
         ),
+        own=own,
         stretches=tuple(stretches),
         blind=_blind(ledger, about, since, until, last),
         alerts=tuple(line for line in alerts if line.at >= since),
@@ -280,7 +299,14 @@ def _controls(configs: Iterable[Mapping[str, Any]], criteria: Collection[str]) -
             before = cards[id].checks if id in cards else ()
             checks = (*control["checks"], *(check for check in before if check not in control["checks"]))
             cards[id] = ControlCard(
-                id, control["title"], control["owner"], tuple(control["criteria"]), checks, control["cadence_s"]
+                id,
+                control["title"],
+                control["owner"],
+                tuple(control["criteria"]),
+                checks,
+                control["cadence_s"],
+                control.get("by_hand", ""),
+                control.get("by_collector", False),
             )
     return tuple(cards[id] for id in sorted(cards))
 
@@ -323,6 +349,12 @@ def _scopes(plans: Sequence[Plan], window: Window, name: str, asked: Sequence[st
                 f"Planned were {', '.join(told[:SCOPES_TOLD])}{more}"
             )
     return tuple(sorted(set(asked)))
+
+
+def _by_collector(card: ControlCard, own: Own) -> Finding:
+    """The collector's own finding for a control that it is the evidence of. Slots of checks are none of its own."""
+    state, words = for_control(own.found, card.criteria)
+    return Finding(card.id, state, 0, 0, (), timedelta(0), words)
 
 
 def _counted(announced: Iterable[Entry]) -> frozenset[str]:

@@ -300,3 +300,9 @@ def anchors(dossier: Dossier) -> Iterator[Row]:
             line.failure,
             line.reason,
         )
+
+
+def collector(dossier: Dossier) -> Iterator[Row]:
+    for event in dossier.own.events:
+        entries = " ".join(map(str, event.entries))
+        yield event.event, event.at, event.until, event.count, event.amiss, entries, event.what

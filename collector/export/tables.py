@@ -30,6 +30,7 @@ from collector.export.columns import (
     ALERTS,
     ANCHORS,
     CHANGES,
+    COLLECTOR,
     COVERAGE,
     DECISIONS,
     EXCEPTIONS,
@@ -74,6 +75,7 @@ def write(dossier: Dossier, folder: Path, tell: Tell = lambda runs: None) -> dic
         (DECISIONS, lambda: rows.decisions(dossier)),
         (POPULATIONS, lambda: rows.populations(dossier, seen)),  # after items, which fill ``seen``
         (ANCHORS, lambda: rows.anchors(dossier)),
+        (COLLECTOR, lambda: rows.collector(dossier)),
     ]
     makers = dict(content)
     counts: list[tuple[str, str]] = []

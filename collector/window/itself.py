@@ -5,6 +5,7 @@ Which entries of the ledger the values come from is not in here, nor how the fin
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,8 @@ from collector.window.slots import Slot, SlotState
 
 TOLERANCE = timedelta(seconds=60)  # by how much a heartbeat may come late before it counts as one that was missed
 CLOCK_MS_MAX = 5 * 60 * 1000  # providers refuse requests that are signed with a clock further off than this
+NO_HEARTBEAT = "no heartbeat: whether the collector ran is not known; `collector run` writes them"
+NO_SLOT = "nothing was due here: whether runs were missed is not known"
 
 
 class Sign(StrEnum):
@@ -40,34 +43,54 @@ class Beat:
     every_s: int
     skew_ms: int | None = None
     ntp_ms: int | None = None
+    ntp_silent: bool = False  # a time server was asked and gave no usable answer
+    reason: str = ""
+    permissions: str = ""  # digest of the rights that the enabled checks need; "" where the entry does not say
+    principals: str = ""  # digest of who asks which account; "" where the entry does not say
 
 
 @dataclass(frozen=True)
 class Told:
-    """An alert that somebody had to be told of: when it was raised, first delivered, first acknowledged."""
+    """An alert that somebody had to be told of: when it was raised, first delivered, first acknowledged.
+
+    ``held``: quiet hours kept it from every channel until then. Nobody was late before that.
+    """
 
     seq: int
     at: datetime
     delivered: datetime | None
     acknowledged: datetime | None
+    held: datetime | None = None
+
+    @property
+    def due(self) -> datetime:
+        return self.held or self.at
 
 
 @dataclass(frozen=True)
 class Silence:
-    """A stretch without a sign of life in which at least one heartbeat was due. ``stopped``: announced by a stop."""
+    """A stretch without a sign of life in which at least one heartbeat was due. ``stopped``: announced by a stop.
+
+    ``before`` and ``after`` are the heartbeats around it, also out of the window; None where none came any more.
+    """
 
     since: datetime
     until: datetime
     missed: int
     stopped: bool
+    before: Beat
+    after: Beat | None
 
 
 @dataclass(frozen=True)
 class Itself:
-    """How the collector did over a window. ``state`` is satisfied only when nothing at all was amiss."""
+    """How the collector did over a window. ``state`` is satisfied only when nothing at all was amiss or unknown."""
 
     state: State
-    words: tuple[str, ...]  # what was amiss, one by one; empty when satisfied
+    words: tuple[str, ...]  # what is unknown and what was amiss, one by one; empty when satisfied
+    unseen: tuple[str, ...]  # of ``words``: that it was not there, or is not known to have been
+    watching: tuple[str, ...]  # of ``words``: what was amiss with looking (CC4.1)
+    telling: tuple[str, ...]  # of ``words``: what was amiss with telling (CC4.2)
     beats: int
     missed: int
     silences: tuple[Silence, ...]
@@ -77,8 +100,9 @@ class Itself:
     stops: tuple[Beat, ...]
     broken_off: tuple[Beat, ...]  # starts that no stop went before: the process before them was killed or lost its lead
     versions: tuple[str, ...]  # in their order
-    skew_ms: int | None  # the value that was furthest from nought
-    ntp_ms: int | None
+    skew_ms: tuple[int, int] | None  # the least and the most that providers' clocks were ahead
+    ntp_ms: tuple[int, int] | None  # and a time server's
+    ntp_silent: int  # how often it was asked and gave no usable answer
     slots: int
     unaccounted: int  # slots with neither a run nor a declared gap
     alerts: int
@@ -110,18 +134,26 @@ def itself(
     silences = _silences(ordered, since, until)
     missed = sum(silence.missed for silence in silences)
     told = list(alerts)
-    counted = list(slots)
-    unaccounted = sum(slot.state is SlotState.MISSED for slot in counted)
-    undelivered = tuple(item for item in told if item.delivered is None and item.at + grace < until)
-    skew = _furthest(beat.skew_ms for beat in mine)
-    ntp = _furthest(beat.ntp_ms for beat in mine)
-    words = _words(mine, missed, silences, unaccounted, undelivered, skew, ntp, anchors[1])
-    if mine and ordered[0].at > since + timedelta(seconds=ordered[0].every_s) + TOLERANCE:
-        words = (f"no heartbeat before {canonical.stamp(ordered[0].at)}", *words)
-    seen = State.NOT_SATISFIED if words else State.SATISFIED
+    states = Counter(slot.state for slot in slots)
+    unaccounted = states[SlotState.MISSED]
+    undelivered = tuple(item for item in told if item.delivered is None and item.due + grace < until)
+    skew = _span(beat.skew_ms for beat in mine)
+    ntp = _span(beat.ntp_ms for beat in mine)
+    absent = _absent(ordered, mine, silences, since)
+    watching = _watching(unaccounted, skew, ntp, anchors[1])
+    telling = (f"{_counted(len(undelivered), 'alert')} reached nobody",) if undelivered else ()
+    unknown = []
+    if not mine and not silences:
+        unknown.append(NO_HEARTBEAT)
+    if not states:
+        unknown.append(NO_SLOT)
+    amiss = absent or watching or telling
     return Itself(
-        state=seen if mine else State.UNDETERMINED,
-        words=words,
+        state=State.NOT_SATISFIED if amiss else State.UNDETERMINED if unknown else State.SATISFIED,
+        words=(*unknown, *absent, *watching, *telling),
+        unseen=(*unknown, *absent),
+        watching=(*absent, *watching),
+        telling=telling,
         beats=len(mine),
         missed=missed,
         silences=silences,
@@ -133,7 +165,8 @@ def itself(
         versions=tuple(dict.fromkeys(beat.collector for beat in mine)),
         skew_ms=skew,
         ntp_ms=ntp,
-        slots=len(counted),
+        ntp_silent=sum(beat.ntp_silent for beat in mine),
+        slots=states.total(),
         unaccounted=unaccounted,
         alerts=len(told),
         undelivered=undelivered,
@@ -162,7 +195,7 @@ def _silences(beats: Sequence[Beat], since: datetime, until: datetime) -> tuple[
         last = _due_until(before.at, end - TOLERANCE, every)
         missed = last - _due_until(before.at, since - TOLERANCE, every)
         if begin < end and missed > 0:
-            found.append(Silence(begin, end, missed, before.sign is Sign.STOP))
+            found.append(Silence(begin, end, missed, before.sign is Sign.STOP, before, after))
     return tuple(found)
 
 
@@ -180,33 +213,39 @@ def _up(beats: Sequence[Beat], since: datetime, until: datetime) -> timedelta:
     return total
 
 
-def _furthest(values: Iterable[int | None]) -> int | None:
-    return max((value for value in values if value is not None), key=abs, default=None)
+def _span(values: Iterable[int | None]) -> tuple[int, int] | None:
+    known = [value for value in values if value is not None]
+    return (min(known), max(known)) if known else None
 
 
-def _words(
-    beats: Sequence[Beat],
-    missed: int,
-    silences: Sequence[Silence],
-    unaccounted: int,
-    undelivered: Sequence[Told],
-    skew: int | None,
-    ntp: int | None,
-    failed: int,
+def _absent(
+    ordered: Sequence[Beat], mine: Sequence[Beat], silences: Sequence[Silence], since: datetime
 ) -> tuple[str, ...]:
-    if not beats:
-        return ("no heartbeat: whether the collector ran is not known; `collector run` writes them",)
     found = []
-    if missed:
+    if late_start(ordered, mine, since):
+        found.append(f"no heartbeat before {canonical.stamp(ordered[0].at)}")
+    if silences:
+        missed = sum(silence.missed for silence in silences)
         longest = max(silence.until - silence.since for silence in silences)
         hours = f"{longest.total_seconds() / 3600:.1f}"
         found.append(f"{_counted(missed, 'heartbeat')} missed, the longest silence {hours} hours")
+    return tuple(found)
+
+
+def late_start(ordered: Sequence[Beat], mine: Sequence[Beat], since: datetime) -> bool:
+    """Whether the first heartbeat ever came later in the window than one would have been due."""
+    return bool(mine) and ordered[0].at > since + timedelta(seconds=ordered[0].every_s) + TOLERANCE
+
+
+def _watching(
+    unaccounted: int, skew: tuple[int, int] | None, ntp: tuple[int, int] | None, failed: int
+) -> tuple[str, ...]:
+    found = []
     if unaccounted:
         found.append(f"{_counted(unaccounted, 'slot')} with neither a run nor a declared gap")
-    if undelivered:
-        found.append(f"{_counted(len(undelivered), 'alert')} reached nobody")
-    for name, offset in (("providers' clocks", skew), ("the time server", ntp)):
-        if offset is not None and abs(offset) > CLOCK_MS_MAX:
+    for name, span in (("providers' clocks", skew), ("the time server", ntp)):
+        offset = max(span, key=abs) if span else 0
+        if abs(offset) > CLOCK_MS_MAX:
             found.append(f"the clock was {abs(offset) / 1000:.0f} s off {name}")
     if failed:
         found.append(f"{_counted(failed, 'checkpoint')} not taken by a place outside")
@@ -215,3 +254,28 @@ def _words(
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+# --- one control of the entity's own that the collector is the evidence of ---
+
+
+def for_control(it: Itself, criteria: Iterable[str]) -> tuple[State, str]:
+    """What the collector's finding is for a control that serves ``criteria``, and in words.
+
+    CC4.1 is about looking, CC4.2 about telling; a control that serves neither of them, or both, is about both. Who was
+    not there told nobody either, but nothing was lost for certain: that leaves telling undetermined.
+    """
+    asked = LOOKING_AND_TELLING.intersection(criteria) or LOOKING_AND_TELLING
+    bad = [*(it.watching if "CC4.1" in asked else ()), *(it.telling if "CC4.2" in asked else ())]
+    doubt = [words for words in it.unseen if words not in bad and ("CC4.1" in asked or words != NO_SLOT)]
+    if bad or doubt:
+        return State.NOT_SATISFIED if bad else State.UNDETERMINED, "; ".join((*bad, *doubt))
+    good = []
+    if "CC4.1" in asked:
+        good.append(f"no heartbeat missed, {_counted(it.slots, 'slot')} accounted for")
+    if "CC4.2" in asked:
+        good.append(f"{_counted(it.alerts, 'alert')}, each reached somebody" if it.alerts else "no alert was raised")
+    return State.SATISFIED, "; ".join(good)
+
+
+LOOKING_AND_TELLING = frozenset(("CC4.1", "CC4.2"))

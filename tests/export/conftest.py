@@ -15,10 +15,12 @@ import pytest
 
 from collector.canonical import digest
 from collector.export.dossier import AlertLine, Change, CheckCard, ControlCard, Dossier, Item, RunItems
+from collector.export.itself import Configured, own
 from collector.export.life import lives
 from collector.model import State
 from collector.window.coverage import coverage
 from collector.window.findings import Deviation, Stretch, deviations, finding
+from collector.window.itself import Beat, Sign
 from collector.window.slots import Declared, Plan, PlannedCheck, Ran, account_for, due
 from tests.support.eventful import Eventful
 
@@ -75,6 +77,22 @@ class Story:
             if t.check == check and t.subject == subject and t.since <= self._hour(moment) < t.until:
                 return t.state, t.reason
         return State.SATISFIED, "is as it should be"
+
+    def _beats(self) -> list[Beat]:
+        """One an hour, but while the account was not looked at at all; a process begins after each such time."""
+        found: list[Beat] = []
+        began, away = self.at(-1), True
+        for hour in range(-1, -(-(self.until - self.since) // HOUR)):
+            at = self.at(hour) + timedelta(seconds=2)
+            if self._during(at, self.down) or self._during(at, self.missed):
+                away = True
+                continue
+            began = at if away else began
+            sign = Sign.START if away else Sign.BEAT
+            process = ("host-1", began.isoformat())
+            found.append(Beat(50_000 + hour, at, sign, process, "0.1.0", 3600, skew_ms=40 + hour % 7))
+            away = False
+        return found
 
     def build(self) -> Dossier:
         planned = tuple(PlannedCheck(id, scopes, every) for id, (every, scopes, _) in self.checks.items())
@@ -133,6 +151,10 @@ class Story:
         owner = {check: control for control in self.controls for check in control.checks}
         alerts = self._alerts([d for d in found_deviations if not d.began_before_window], blindness, owner, seq + 2)
         by_seq = {run.seq: run for run in runs} | {hand.seq: hand}
+        changes = (
+            Change(98, self.at(0), "key", "the ledger's key, from its first entry on"),
+            Change(101, self.at(30), "config", "the grace was 10 min and is 15 min"),
+        )
 
         def items() -> Iterator[RunItems]:
             for number, found in seen.items():
@@ -188,11 +210,19 @@ class Story:
             stretches=tuple(subjects),
             blind=tuple(blindness),
             alerts=tuple(alerts),
-            changes=(
-                Change(98, self.at(0), "key", "the ledger's key, from its first entry on"),
-                Change(101, self.at(30), "config", "the grace was 10 min and is 15 min"),
-            ),
+            changes=changes,
             items=items,
+            own=own(
+                self._beats(),
+                Configured((), (), lambda digest: b""),
+                slots,
+                alerts,
+                (),
+                changes,
+                self.since,
+                self.until,
+                GRACE,
+            ),
             lives=lives(found_deviations, subjects, [*runs, hand], alerts, (), self.until),
             item_rows=sum(len(found) for found in seen.values()),
         )

