@@ -66,6 +66,10 @@ CLOUDS = {
 }
 STATUS = re.compile(r"HTTP Error: (\d{3})")  # how MSAL writes an answer of Entra that is no OAuth error
 # What tells one sign-in from the next in Entra's words; the sentence before it is what a person needs.
+# azure-identity keeps only Entra's words of a refused client credential, not the status of the answer. Those that pass:
+# https://learn.microsoft.com/entra/identity-platform/reference-error-codes
+BUSY = re.compile(r"AADSTS(?:90024|90055|50196)\b")  # over a budget, too many requests of the tenant, or of this client
+PASSING = re.compile(r"AADSTS(?:90006|90012|90025|90033)\b|^Authentication failed: None$")  # the last: no OAuth answer
 TRACES = re.compile(r"\s*(?:Trace ID|Correlation ID|Timestamp):.*", re.DOTALL)
 
 
@@ -294,8 +298,8 @@ def _no_answer(error: BaseException) -> CannotObserve | OSError:
     status = (error.response.status_code if error.response is not None else None) or 0
     if found := STATUS.search(words):
         status = int(found[1])
-    if status == 429:
+    if status == 429 or BUSY.search(words):
         return Throttled("Entra asked to wait before signing in again; the next run tries again")
-    if status >= 500:
+    if status >= 500 or PASSING.search(words):
         return Unavailable("Entra failed to sign the collector in; the next run tries again")
     return Denied(f"no token of Entra: {words}; look at the tenant's credential in the configuration")

@@ -294,6 +294,21 @@ def test_entra_out_of_order_is_not_a_denial(wire: Wire) -> None:
         tenant_over(wire).parts()
 
 
+@pytest.mark.parametrize("credential", ["", "environment", "client-secret"])
+@pytest.mark.parametrize(
+    ("status", "code", "kind"), [(429, 90055, Throttled), (400, 90024, Throttled), (400, 90033, Unavailable)]
+)
+def test_entra_that_is_busy_is_not_a_denial(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, credential: str, status: int, code: int, kind: type[Exception]
+) -> None:
+    for name, value in {"TENANT_ID": TENANT, "CLIENT_ID": APP, "CLIENT_SECRET": "simulated-not-a-secret"}.items():
+        monkeypatch.setenv(f"AZURE_{name}", value)
+    words = f"AADSTS{code}: The service is temporarily unavailable. Please retry later."
+    wire.on("oauth2/v2.0/token", (status, {"error": "temporarily_unavailable", "error_description": words}))
+    with pytest.raises(kind):
+        tenant_over(wire, Settings(credential=credential)).parts()
+
+
 def test_one_token_serves_all_threads_and_all_runs(wire: Wire) -> None:
     access = access_over(wire)
     for _ in range(2):
