@@ -214,6 +214,7 @@ def alerts(life: Life, ledger: Ledger, entries: list[Entry]) -> None:
     standing: dict[tuple[str, str, str, str], str] = {}  # cause, check, scope, subject: key
     keys: dict[str, int] = {}
     rules = _rules({})
+    plans: dict[str, dict[str, Any]] = {}
     last: tuple[str, str] | None = None
     for entry in entries:
         data = entry.data
@@ -222,6 +223,8 @@ def alerts(life: Life, ledger: Ledger, entries: list[Entry]) -> None:
         if entry.kind in (Kind.RUN, Kind.GAP, Kind.ANCHOR, Kind.CONFIG, Kind.HEARTBEAT, Kind.PLAN):
             _settled(pairs, standing, last, rules, entry.seq)
             last = None
+        if entry.kind is Kind.PLAN:
+            plans[data["account"]] = data
         if entry.kind is Kind.RUN:
             last = data["check"], data["scope"]
             blob = data["observations"]
@@ -230,10 +233,24 @@ def alerts(life: Life, ledger: Ledger, entries: list[Entry]) -> None:
                 found = {s["subject"]: s["state"] for s in canonical.parse(ledger.blob(blob))["subjects"]}
             pairs[last].add(found)
         elif entry.kind is Kind.ALERT:
+            if data.get("unobserved") and data["scope"]:
+                account = "/".join(data["scope"].split("/")[:2])
+                require(not _asks(plans[account], data), f"entry {entry.seq} closes what a plan still asks for")
             _alert(entry, subjects_of(ledger, data), pairs, standing, keys, last, rules)
     _settled(pairs, standing, last, rules, len(entries))
     left = [place for place in standing if place[0] in ("missed", "late", "anchor") and _watched(life, place[2])]
     require(not left, f"all was well at the end, and still stand: {left[:3]}")
+
+
+def _asks(plan: dict[str, Any], alert: dict[str, Any]) -> bool:
+    """Whether a plan asks for what an alert is about."""
+    if not alert["check"]:
+        return bool(plan["checks"])
+    return any(
+        item["check"] == alert["check"]
+        and alert["scope"] in (item.get("scopes") or [f"{plan['account']}/{part}" for part in plan["parts"]])
+        for item in plan["checks"]
+    )
 
 
 def _watched(life: Life, scope: str) -> bool:
@@ -279,7 +296,7 @@ def _alert(
         require(key in keys, f"{where} ends what never began")
         if event == "resolve":
             del keys[key]
-    of_run = cause in ("failed", "blind")
+    of_run = cause in ("failed", "blind") and not data.get("unobserved")
     require(not of_run or last == pair, f"{where} does not follow a run of it but of {last}")
     for subject in subjects:
         place = (cause, *pair, subject)
