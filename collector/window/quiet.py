@@ -43,7 +43,7 @@ def last_struck(at: str, zone: str, moment: datetime) -> datetime:
     """
     place = ZoneInfo(zone)
     local = moment.astimezone(place)
-    for back in range(3):
+    for back in range(-1, 3):  # where midnight is there twice, tomorrow may have begun, and is then yet to come again
         day = local.date() - timedelta(days=back)
         struck = datetime.combine(day, time.fromisoformat(at), place).astimezone(UTC)
         shown = struck.astimezone(place)

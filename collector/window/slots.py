@@ -21,6 +21,9 @@ class SlotState(StrEnum):
 
 
 COVERED = frozenset((SlotState.OBSERVED, SlotState.LATE))
+EARLY_MAX = timedelta(
+    minutes=5
+)  # by which clocks may differ; verify.py refuses a run that began longer before its slot
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,8 @@ def in_force(plans: Iterable[Plan]) -> list[tuple[datetime, datetime, Plan]]:
     """One account's plans as stretches that do not overlap: at each moment the newest plan that covers it."""
     stretches: list[tuple[datetime, datetime, Plan]] = []
     for plan in sorted(plans, key=lambda p: p.seq):
+        if plan.since >= plan.until:
+            continue  # it covers no moment
         kept: list[tuple[datetime, datetime, Plan]] = []
         for since, until, older in stretches:
             if since < plan.since:
@@ -102,7 +107,7 @@ def in_force(plans: Iterable[Plan]) -> list[tuple[datetime, datetime, Plan]]:
 
 
 def due(plans: Iterable[Plan], since: datetime, until: datetime) -> Iterator[Due]:
-    """Every execution that the plans ask for in ``[since, until)``, by account, then by time."""
+    """Every execution that the plans ask for in ``[since, until)``, each once, by account, then by time."""
     by_account: dict[str, list[Plan]] = {}
     for plan in plans:
         by_account.setdefault(plan.account, []).append(plan)
@@ -114,7 +119,9 @@ def due(plans: Iterable[Plan], since: datetime, until: datetime) -> Iterator[Due
                 for at in ticks(max(begin, since), min(end, until), item.every_s, item.offset_s)
                 for scope in item.scopes
             ]
-            yield from sorted(found)
+            pairs = [(item.check, scope) for item in plan.checks for scope in item.scopes]
+            # the slots of a year are many, and a plan that names a check twice over a scope is rare
+            yield from sorted(found if len(set(pairs)) == len(pairs) else set(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +155,10 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One due execution with its outcome. ``runs`` counts all runs that claim the slot; the first of them decides."""
+    """One due execution with its outcome. ``runs`` counts the runs that answer it; the first of them decides.
+
+    A run that began more than ``EARLY_MAX`` before the slot was due answers nothing: it cannot have looked then.
+    """
 
     due: Due
     state: SlotState
@@ -179,12 +189,14 @@ class Account:
 
     def outcome(self, item: Due, grace: timedelta) -> Slot:
         """What became of one due execution."""
-        runs = sorted(self.runs.get((item.check, item.scope, item.at), ()), key=lambda r: r.seq)
+        claims = sorted(self.runs.get((item.check, item.scope, item.at), ()), key=lambda r: r.seq)
+        runs = [run for run in claims if run.started >= item.at - EARLY_MAX]
         if not runs:
             gap = self._gap(item)
-            if gap is None:
-                return Slot(item, SlotState.MISSED, reason="neither a run nor a declared gap")
-            return Slot(item, SlotState.GAP, gap=gap, reason=gap.reason)
+            if gap is not None:
+                return Slot(item, SlotState.GAP, gap=gap, reason=gap.reason)
+            why = "a run from before it was due, and no" if claims else "neither a run nor a"
+            return Slot(item, SlotState.MISSED, reason=f"{why} declared gap")
         run = runs[0]
         if run.population is None:
             return Slot(item, SlotState.GAP, run=run, runs=len(runs), reason=run.reason)
