@@ -32,6 +32,7 @@ from collector.errors import ConfigError
 from collector.ledger.store import Ledger
 from collector.model import PART_WORDS
 from collector.operation import Operation
+from collector.window.itself import Sign
 from collector.window.slots import ticks
 
 START = datetime(2026, 1, 1, tzinfo=UTC)  # fixed, so that the same seed tells the same story on any day
@@ -188,13 +189,13 @@ def _live(played: Played, seed: int, end: datetime, progress: Callable[[int, int
                 operation, channels, anchoring = _begin(played)
                 up, reason = True, "the collector was not running"
         if up:
+            operation.heartbeat()  # before the run, whose length is the machine's and no part of the story
             for account in operation.accounts:
                 operation.plan(account)
             why = reason or "the run before it was still at work"
             list(workers.map(partial(operation.answer_due, reason=why), operation.accounts))
             played.slots += len(operation.accounts)
             reason = ""
-            operation.heartbeat()
             deliver_due(operation.ledger, channels, operation.clock)
             operation.checkpoint()
             anchoring.put_newest()
@@ -211,7 +212,7 @@ def _live(played: Played, seed: int, end: datetime, progress: Callable[[int, int
     anchoring.put_newest()
 
 
-def _begin(played: Played) -> tuple[Operation, Channels, Anchoring]:
+def _begin(played: Played, before: str = daemon.NOT_RUNNING) -> tuple[Operation, Channels, Anchoring]:
     """Starts a collector as the daemon does, on the simulated clock."""
     settings = played.settings
     registry = daemon.load_registry(settings)
@@ -222,6 +223,7 @@ def _begin(played: Played) -> tuple[Operation, Channels, Anchoring]:
     anchoring = daemon.anchoring(operation)
     anchoring.begin()
     operation.announce()
+    operation.heartbeat(Sign.START, f"leads; before that {before}")
     for account in operation.accounts:
         operation.plan(account)
     operation.checkpoint()
@@ -245,6 +247,9 @@ def configuration(account: str, origin: str, inbox: str, window: tuple[datetime,
         "[[gcp]]",
         f'parent = "{ORGANIZATION.replace("-", "/", 1)}"',
         f'workspace_admin = "{WORKSPACE_ADMIN}"',
+        "",
+        "[schedule]",
+        f'heartbeat = "{"12h" if window else "5m"}"',  # as often as it runs, so that a silence shows
         "",
         "[web]",
         f'listen = "{listen}"',

@@ -157,8 +157,9 @@ def control_section(view: View, control: ControlCard, finding: Finding) -> Html:
     facts = terms(
         (
             ("Owner", control.owner),
-            ("Observed", f"every {duration_of(control.cadence_s)}" if control.checks else "elsewhere"),
+            ("Observed", observed(control)),
             ("Criteria", criteria(control.criteria)),
+            *((("By hand", by_hand(control)),) if control.by_hand else ()),
         )
     )
     parts = [statement, facts, fill('<p><a href="controls/{id}.html">{words}</a></p>\n', id=control.id, words=SHOTS)]
@@ -172,6 +173,20 @@ def control_section(view: View, control: ControlCard, finding: Finding) -> Html:
         title=control.title,
         parts=join(parts),
     )
+
+
+def observed(control: ControlCard) -> Html:
+    """How often, or by what else a control without checks is evidenced."""
+    if control.checks:
+        return fill("every {cadence}", cadence=duration_of(control.cadence_s))
+    if control.by_collector:
+        return fill('by <a href="#collector">the collector itself</a>')
+    return fill("elsewhere")
+
+
+def by_hand(control: ControlCard) -> str:
+    """What a person brings for a control, in words that nobody takes for evidence; "" when nothing is said."""
+    return f"Not in this package, to be collected by hand: {control.by_hand}" if control.by_hand else ""
 
 
 def unbound_section(view: View, checks: Sequence[str]) -> Html:

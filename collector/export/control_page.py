@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from collector import canonical
-from collector.export.chapter import STATE_WORDS, View, badge, code, criteria, nothing, sub
+from collector.export import itself_html, timeline
+from collector.export.chapter import STATE_WORDS, View, badge, by_hand, code, criteria, nothing, sub
 from collector.export.dossier import CheckCard, ControlCard, Life
 from collector.export.evidence import Exchanged, Look, Looker
 from collector.export.markup import Html, fill, join, page, terms
@@ -50,6 +51,7 @@ class Pages:
         """The page of one control."""
         view = self._view
         dossier = view.dossier
+        covered = f"{percent(finding.covered, finding.due)} of {counted(finding.due, 'due slot')}"
         head = fill(
             '<header>\n<p class="eyebrow">{origin}, window {name}</p>\n<h1>{id}</h1>\n<p class="span">{title}</p>\n'
             "{facts}</header>\n<main>\n",
@@ -63,15 +65,22 @@ class Pages:
                     ("Criteria", criteria(control.criteria)),
                     ("Window", f"{view.clock.full(dossier.since)} to {view.clock.full(dossier.until)}"),
                     ("Finding", join((badge(finding), fill(" {words}", words=finding.words)))),
-                    ("Covered", f"{percent(finding.covered, finding.due)} of {counted(finding.due, 'due slot')}"),
+                    *((("Covered", covered),) if control.checks else ()),
                     ("More", fill('<a href="../report.html">the report</a>, <a href="../README.html">README</a>')),
                 ),
                 "cover",
             ),
         )
-        parts = [head, fill("<p>{words}</p>\n", words=INTRODUCTION)]
-        if not control.checks:
+        parts = [head, Html(timeline.definitions())]
+        if control.checks:
+            parts.append(fill("<p>{words}</p>\n", words=INTRODUCTION))
+        if control.by_collector:
+            parts += itself_html.of_control(view)
+        elif not control.checks:
             parts.append(nothing("No check is bound to this control: it is evidenced elsewhere."))
+        if control.by_hand:
+            title = "What no check shows of it" if control.checks or control.by_collector else "Evidenced elsewhere"
+            parts.append(_by_hand(title, control))
         for check in control.checks:
             parts.append(self._check(check))
         if control.checks:
@@ -328,6 +337,16 @@ def _open_end(view: View, life: Life) -> object:
     if life.unobserved is None:
         return "not seen mended by the window's end"
     return join(("no longer observed since ", view.time(life.unobserved), ": not seen mended"))
+
+
+def _by_hand(title: str, control: ControlCard) -> Html:
+    return fill(
+        '<section>\n<h2>{title}</h2>\n<p class="lead">{words}</p>\n<p>{more}</p>\n</section>\n',
+        title=title,
+        words=by_hand(control),
+        more="This is what the entity's control file says, as it last stood in the window. Nothing here shows that "
+        "it was collected.",
+    )
 
 
 def _seq(run: Ran) -> int:

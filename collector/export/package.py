@@ -19,7 +19,7 @@ from typing import Any
 
 from collector import canonical
 from collector.errors import ConfigError, ExportError, StoreError
-from collector.export import papers, pdf, report, sampling, tables
+from collector.export import itself_html, papers, pdf, report, sampling, tables
 from collector.export.chapter import View
 from collector.export.control_page import Pages
 from collector.export.dossier import Dossier
@@ -352,6 +352,7 @@ class _Writer:
         for place, (control, finding) in enumerate(zip(dossier.controls, dossier.findings, strict=True), 1):
             self._put(f"controls/{control.id}.html", pages.html(control, finding).encode())
             self.told(0, 0.8 + 0.1 * place / len(dossier.controls))
+        self._put(itself_html.FILE, itself_html.own_page(view).encode())
         self._put("report.html", report.html(dossier, view).encode())
         self._put("README.html", report.readme_html(dossier, verifier).encode())
         self._put("README.txt", report.readme(dossier, verifier).encode())

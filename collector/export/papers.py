@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from collector import canonical
 from collector.criteria import CRITERIA, EDITION
-from collector.export.dossier import Dossier
+from collector.export.dossier import Dossier, Own
 from collector.export.outside import ANCHORED
 from collector.export.read import Filter
 from collector.ledger.seal import Signer
@@ -100,6 +101,8 @@ def controls(dossier: Dossier, configurations: Collection[str]) -> dict[str, Any
                 "criteria": list(card.criteria),
                 "checks": list(card.checks),
                 "cadence_s": card.cadence_s,
+                "by_hand": card.by_hand,
+                "by_collector": card.by_collector,
             }
             for card in dossier.controls
         ],
@@ -122,7 +125,45 @@ def controls(dossier: Dossier, configurations: Collection[str]) -> dict[str, Any
             for item in dossier.configured
         ],
         "configurations": sorted(configurations),
+        "collector": own(dossier.own),
     }
+
+
+def own(said: Own) -> dict[str, Any]:
+    """What is found of the collector itself. Times are whole seconds; offsets the least and the most, null for none."""
+    it = said.found
+    return {
+        "state": it.state.value,
+        "words": list(it.words),
+        "heartbeats": it.beats,
+        "missed": it.missed,
+        "silences": [
+            {"since": canonical.stamp(one.since), "until": canonical.stamp(one.until), "missed": one.missed}
+            for one in it.silences
+        ],
+        "up_s": int(it.up.total_seconds()),
+        "window_s": int(it.window.total_seconds()),
+        "starts": len(it.starts),
+        "stops": len(it.stops),
+        "broken_off": len(it.broken_off),
+        "versions": list(it.versions),
+        "skew_ms": it.skew_ms and list(it.skew_ms),
+        "ntp_ms": it.ntp_ms and list(it.ntp_ms),
+        "ntp_silent": it.ntp_silent,
+        "slots": it.slots,
+        "unaccounted": it.unaccounted,
+        "alerts": it.alerts,
+        "undelivered": len(it.undelivered),
+        "delivered_after_s": _whole(it.delivered_after),
+        "acknowledged": it.acknowledged,
+        "acknowledged_after_s": _whole(it.acknowledged_after),
+        "anchored": it.anchored,
+        "anchors_failed": it.anchors_failed,
+    }
+
+
+def _whole(span: timedelta | None) -> int | None:
+    return None if span is None else int(span.total_seconds())
 
 
 # --- the manifest ---

@@ -28,8 +28,9 @@ from reportlab.platypus import (
     TableStyle,
 )
 
-from collector.export.chapter import STATE_WORDS
-from collector.export.dossier import Dossier, Life
+from collector.export.chapter import STATE_WORDS, by_hand
+from collector.export.dossier import ControlCard, Dossier, Life
+from collector.export.itself_html import EVENTS, facts
 from collector.export.readme import Section, left_out, origin, sections
 from collector.export.words import Clock, counted, delivered, duration, ended, number, short
 from collector.model import State
@@ -37,6 +38,7 @@ from collector.window.coverage import percent
 from collector.window.findings import Deviation
 
 EXCEPTIONS_SHOWN = 60  # all are in tables/exceptions.csv
+EVENTS_SHOWN = 30  # all are in tables/collector.csv
 SUBJECT_LENGTH = 90
 REASON_LENGTH = 200
 LEFT, RIGHT, TOP, BOTTOM = 18 * mm, 18 * mm, 18 * mm, 20 * mm
@@ -100,6 +102,7 @@ def readme_pdf(dossier: Dossier, verifier: str = "") -> bytes:
         *_glance(dossier),
         *_controls(dossier),
         *_exceptions(dossier, clock),
+        *_collector(dossier, clock),
     ]
     if dossier.ends is not None:
         words = f"This window is not over. It ends {clock.full(dossier.ends)}; all of this is about the time until "
@@ -227,9 +230,9 @@ def _controls(dossier: Dossier) -> list[Flowable]:
         made.append(
             [
                 Paragraph(plain(control.id), CELL),
-                _both(control.title, f"{control.owner}; {', '.join(control.criteria)}"),
+                [*_both(control.title, f"{control.owner}; {', '.join(control.criteria)}"), *_by_hand(control)],
                 [Paragraph(found, CELL), Paragraph(plain(finding.words), FINE)],
-                Paragraph(percent(finding.covered, finding.due), NUMBER),
+                Paragraph(percent(finding.covered, finding.due) if control.checks else "", NUMBER),
                 Paragraph(number(len(finding.deviations)), NUMBER),
                 Paragraph(duration(finding.longest_gap) if finding.longest_gap else "none", NUMBER),
             ]
@@ -285,6 +288,37 @@ def _story(d: Deviation, life: Life, clock: Clock) -> list[str]:
     if d.mended_by is not None:
         told.append(f"seen mended by run {d.mended_by}")
     return told
+
+
+def _by_hand(control: ControlCard) -> list[Flowable]:
+    return [Paragraph(plain(by_hand(control)), FINE)] if control.by_hand else []
+
+
+def _collector(dossier: Dossier, clock: Clock) -> list[Flowable]:
+    it = dossier.own.found
+    words = "; ".join(it.words) or "no heartbeat missed, every slot accounted for, every alert told"
+    made: list[Flowable] = [
+        *_heading("The collector itself"),
+        Paragraph(plain(f"{STATE_WORDS[it.state].capitalize()} (CC4.1, CC4.2): {words}."), BODY),
+        _terms(facts(dossier)),
+    ]
+    amiss = [event for event in dossier.own.events if event.amiss]
+    if not amiss:
+        return made
+    shown = amiss[:EVENTS_SHOWN]
+    more = "; tables/collector.csv has all of them" if len(amiss) > len(shown) else ""
+    head = [Paragraph(text, HEAD) for text in ("From and to", "What counts against it", "Entries")]
+    rows: list[list[Any]] = [head]
+    rows += [
+        [
+            _both(clock.minute(event.at), "" if event.until is None else clock.minute(event.until)),
+            _both(EVENTS[event.event], short(event.what, REASON_LENGTH)),
+            Paragraph(plain(", ".join(map(str, event.entries)) or "none"), CELL),
+        ]
+        for event in shown
+    ]
+    said = f"{counted(len(shown), 'event')} of {number(len(amiss))} that count against it{more}."
+    return [*made, Spacer(0, 3 * mm), Paragraph(plain(said), BODY), _table(rows, (32 * mm, WIDTH - 62 * mm, 30 * mm))]
 
 
 def _section(section: Section) -> list[Flowable]:

@@ -55,7 +55,7 @@ NOT_PROVED = (
     ),
     (
         "Anything about a control without a check.",
-        "It is listed, and it is evidenced elsewhere.",
+        "It is listed with what the entity says it collects by hand for it. That is not in here.",
     ),
 )
 
@@ -124,9 +124,16 @@ FILES = (
         "controls/",
         "A page for each control in place of screenshots: what was asked of which system, when, by whom, and answered.",
     ),
+    ("collector.html", "The collector as a control of its own: whether it was there, what happened to it."),
     ("tables/", f"The same as tables: {len(TABLES)} CSV files, and tables.xlsx with a sheet for each."),
     ("plan.json", "What was due and when, as planned before the runs."),
-    ("controls.json", "The entity's controls with owners, criteria and checks, and the configurations that say so."),
+    (
+        "controls.json",
+        (
+            "The entity's controls with owners, criteria, checks and what is collected by hand; the configurations "
+            "that say so; what is found of the collector itself."
+        ),
+    ),
     ("sampling.json", "The populations of each control with their digests, and how to draw samples from them."),
     ("checks/", "The source of every check version that ran in the window, under the check's id."),
     ("ledger/", "The ledger's entries of the window, byte for byte, and what ties them to what came before."),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from collector.criteria import EDITION
-from collector.export import timeline
+from collector.export import itself_html, timeline
 from collector.export.chapter import (
     View,
     anchor,
@@ -23,6 +23,7 @@ from collector.export.chapter import (
     took,
     unbound_section,
 )
+from collector.export.chapter import by_hand as hand_work
 from collector.export.dossier import Dossier
 from collector.export.markup import Head, Html, fill, join, page, table, terms
 from collector.export.readme import (
@@ -105,7 +106,14 @@ GLOSSARY = (
                 "undetermined",
                 "No exception was seen, and not every slot was covered: nobody can say that there was none.",
             ),
-            ("no check", "No check is bound to the control. It is evidenced elsewhere."),
+            ("no check", "No check is bound to the control. It is evidenced elsewhere, by what is collected by hand."),
+            (
+                "of the collector itself",
+                (
+                    "A control about the evaluation itself (CC4.1, CC4.2) may rest on the collector: whether it was "
+                    "there all the time, and what it saw reached somebody. Silence is never satisfied."
+                ),
+            ),
         ),
     ),
 )
@@ -129,6 +137,7 @@ def html(dossier: Dossier, view: View | None = None) -> str:
             strength(dossier),
             summary(view),
             *chapters,
+            itself_html.section(view),
             alerts(view),
             decisions(view),
             changes(view),
@@ -150,6 +159,7 @@ def cover(view: View) -> Html:
         ("strength", "How strong this evidence is, and what it does not prove"),
         ("controls", "The controls"),
         *((anchor(control.id), f"{control.id}: {control.title}") for control in dossier.controls),
+        ("collector", "The collector itself"),
         ("alerts", "Alerts"),
         ("decisions", "Decisions"),
         ("changes", "Changes"),
@@ -228,8 +238,8 @@ def summary(view: View) -> Html:
             fill('<a href="#{anchor}">{id}</a>', anchor=anchor(control.id), id=control.id),
             join((control.title, sub(control.owner))),
             criteria(control.criteria),
-            join((badge(finding), sub(finding.words))),
-            percent(finding.covered, finding.due),
+            join((badge(finding), sub(finding.words), sub(hand_work(control)))),
+            percent(finding.covered, finding.due) if control.checks else "",
             number(len(finding.deviations)),
             duration(finding.longest_gap) if finding.longest_gap else "none",
         )

@@ -74,6 +74,8 @@ KEY_STATEMENT = "evidence-collector/key/v1"
 PROOF = "c2sp.org/tlog-proof@v1"
 UNSUMMED = frozenset(("SHA256SUMS", "manifest.dsse.json"))  # one is signed, the other is the signature
 
+TOLERANCE_BEAT = 60_000_000  # microseconds by which a heartbeat may come late before it counts as missed
+CLOCK_MS_MAX = 5 * 60 * 1000  # by which a clock may be off, in milliseconds
 TOLERANCE_SECONDS = 300  # by which clocks may differ, and entries stand out of order
 LATE_SECONDS = 7_200  # after which an entry that is first stamped could have been written afterwards
 PAUSE_SECONDS = 2_700  # what a silence adds at most to the time for which the collector ran
@@ -639,6 +641,11 @@ def whole_seconds(stamp: str) -> int:
     return -int(-seconds(stamp) // 1)
 
 
+def micros(stamp: str) -> int:
+    """Unix time in microseconds, exactly."""
+    return int(seconds(stamp[:19] + "Z")) * 1_000_000 + int(stamp[20:26])
+
+
 def span_of(seconds: float) -> str:
     """A stretch of time in words: "3 d 4 h", "40 min"."""
     minutes = int(seconds // 60)
@@ -802,6 +809,21 @@ class Ran:
     states: tuple[int, ...] | None  # in the order of STATES, None without population
     subjects: str
     observations: str
+
+
+class Beat:
+    """A heartbeat of the collector. What old entries do not say is "", or what was configured."""
+
+    __slots__ = ("at", "collector", "event", "every", "moment", "off_ms", "permissions", "principals", "seq")
+
+    def __init__(self, entry: Any, every: int) -> None:
+        self.seq, self.at, self.collector = entry["seq"], entry["at"], entry["collector"]
+        self.moment = micros(self.at)
+        self.event = entry.get("event", "beat")
+        self.every = (entry.get("every_s") or every) * 1_000_000
+        offsets = (entry.get("skew_ms"), (entry.get("ntp") or {}).get("offset_ms"))
+        self.off_ms = max((abs(ms) for ms in offsets if ms is not None), default=0)
+        self.permissions, self.principals = entry.get("permissions") or "", entry.get("principals") or ""
 
 
 # --- time and anchors ---
@@ -987,6 +1009,8 @@ class Proof:
         self.acks: dict[int, list[int]] = {}  # by alert
         self.left_out: dict[str, int] = {}
         self.spots: set[int] = set()  # looks between the slots
+        self.beats: list[Beat] = []  # the collector's signs of life
+        self.beat_every = 3600  # seconds between two of them, as configured last
         # what is held for a while, or once for many
         self.calls: dict[str, Calls] = {}
         self.observed: dict[str, Observed] = {}
@@ -1197,11 +1221,13 @@ class Proof:
             "delivery": self._delivery,
             "ack": self._ack,
             "acceptance": self._decision,
+            "heartbeat": self._heartbeat,
             "key": self._keep,
             "check": self._keep,
             "expiry": self._keep,
         }
         older = {"config": self._config, "alert": self._alert, "delivery": self._delivery, "ack": self._ack}
+        older["heartbeat"] = self._heartbeat
         for seq in sorted(seq for seq in self.kept if seq < first):
             older.get(self.kept[seq]["kind"], self._keep)(self.kept[seq])
         beside = self.fast.roots(self.files.source, name, first, list(frontier), stops)
@@ -1319,6 +1345,7 @@ class Proof:
             settings = found.get("settings", {})
             places = any(settings.get("anchors", {}).values())
             self.clock.use(places, duration(settings.get("schedule", {}).get("checkpoint", "1h")))
+            self.beat_every = duration(settings.get("schedule", {}).get("heartbeat", "1h"))
         return found
 
     def _alert(self, entry: Any) -> None:
@@ -1332,6 +1359,9 @@ class Proof:
     def _delivery(self, entry: Any) -> None:
         if entry["alert"] in self.alerts:
             self.deliveries.setdefault(entry["alert"], []).append(entry)
+
+    def _heartbeat(self, entry: Any) -> None:
+        self.beats.append(Beat(entry, self.beat_every))
 
     def _ack(self, entry: Any) -> None:
         self.acks.setdefault(entry["alert"], []).append(entry["seq"])
@@ -2199,7 +2229,8 @@ class Proof:
         self._compare_changes()
         self._compare_decisions()
         self._compare_anchors()
-        compared = (*COMPARED, "changes")
+        self._compare_collector()
+        compared = (*COMPARED, "changes", "collector")
         tables = [name[7:] for name in self.files.below("tables/")]
         others = [name for name in tables if name.rpartition(".")[0] not in compared]
         for name in others:
@@ -2207,7 +2238,8 @@ class Proof:
                 for _ in self._rows(name[:-4], ()):
                     pass
         self.unproved.append(
-            f"what is there for reading ({', '.join(others)}, pages, report, README; of changes.csv the words) against "
+            f"what is there for reading ({', '.join(others)}, pages, report, README; of changes.csv and "
+            "collector.csv the words) against "
             "the ledger, word for word: where it matters, look it up in the tables that are proved, or in the entry"
         )
 
@@ -2283,6 +2315,124 @@ class Proof:
         for seq in wanted:
             raise BrokenError((name, f"leaves out entry {seq}"))
 
+    # the collector itself
+
+    def _compare_collector(self) -> None:
+        """That everything that befell the collector stands in its table, and what is said to be found of it."""
+        name = "tables/collector.csv"
+        if name not in self.files.sums:  # of an exporter that was older than this table
+            self.unproved.append("how the collector itself did: this package has no table of that")
+            return
+        wanted: dict[tuple[str, ...], int] = {}
+        for event in self._own_events():
+            wanted[event] = wanted.get(event, 0) + 1
+        amiss = False
+        for number, row in self._rows("collector", ("event", "at_utc", "until_utc", "count", "amiss", "entries")):
+            if row[0] == "identity":  # between them the runs that were the first to be asked by another
+                seqs = row[5].split()
+                row[5] = " ".join((seqs[0], seqs[-1]))
+            if not wanted.get(tuple(row)):
+                what = f"says something else of the collector than the ledger, or twice: {' '.join(row)}"
+                raise BrokenError((f"{name} row {number}", what))
+            wanted[tuple(row)] -= 1
+            amiss = amiss or row[4] == "yes"
+        for event, left in wanted.items():
+            if left:
+                raise BrokenError((name, f"leaves out what happened to the collector: {' '.join(event)}"))
+        mine = [beat for beat in self.beats if self.since <= beat.at < self.until]
+        unknown = not self.slots or not (mine or any(event[0] == "silence" for event in wanted))
+        state = "not-satisfied" if amiss else "undetermined" if unknown else "satisfied"
+        missed = sum(int(event[3]) for event in wanted if event[0] == "silence")
+        said = self.files.json("controls.json")["collector"]
+        if (said["state"], said["heartbeats"], said["missed"]) != (state, len(mine), missed):
+            raise BrokenError(("controls.json", f"says something else of the collector than the ledger: {state}"))
+        self.proved.append(
+            f"collector.csv says what the ledger says of the collector itself: {counted(len(mine), 'heartbeat')}, "
+            f"{missed:,} missed; {state}"
+        )
+
+    def _own_events(self) -> Iterator[tuple[str, ...]]:
+        """What befell the collector, as its table writes it: event, since, until, count, amiss, entries."""
+        beats = sorted(self.beats, key=lambda beat: beat.seq)
+        inside = [self.since <= beat.at < self.until for beat in beats]
+        pairs = list(zip([None, *beats], beats, inside))  # noqa: B905  Python 3.9 knows no strict
+        for before, beat, mine in pairs:
+            if mine and beat.event != "beat":
+                broken = beat.event == "start" and before is not None and before.event != "stop"
+                yield "broken-off" if broken else beat.event, beat.at, "", "", "no", str(beat.seq)
+            if mine and before is not None and before.collector != beat.collector:
+                yield "version", beat.at, "", "", "no", f"{before.seq} {beat.seq}"
+        yield from self._silences(beats, any(inside))
+        for name, event in (("permissions", "permissions"), ("principals", "identity")):
+            said = [beat for beat in beats if getattr(beat, name)]
+            for before, beat in zip(said, said[1:]):  # noqa: B905, RUF007  Python 3.9
+                if getattr(before, name) != getattr(beat, name) and self.since <= beat.at < self.until:
+                    yield event, beat.at, "", "", "no", f"{before.seq} {beat.seq}"
+        yield from self._wrong_clocks([beat for beat, mine in zip(beats, inside) if mine])  # noqa: B905
+        lost: dict[str, list[str]] = {}
+        for (account, _, _, due), (state, *_) in self.slots.items():
+            if state == "missed":
+                lost.setdefault(account, []).append(due)
+        for dues in lost.values():
+            yield "missed-runs", min(dues), max(dues), str(len(dues)), "yes", ""
+        for seq, entry in self.kept.items():
+            if entry["kind"] == "config" and self.since <= entry["at"] < self.until:
+                yield "configuration", entry["at"], "", "", "no", str(seq)
+        taken = {(neutral(anchor.id), str(anchor.size)) for anchor in self.clock.anchors}
+        for seq, (at, anchor, outcome, size, *_) in self.clock.tried.items():
+            if outcome == "failed" and self.since <= at < self.until:
+                amiss = size != "0" and (anchor, size) not in taken
+                yield "anchor", at, "", "", "yes" if amiss else "no", str(seq)
+        for seq, entry in self.alerts.items():
+            if self.since <= entry["at"] and entry["event"] in ("trigger", "escalate"):
+                yield from self._heard(seq, entry)
+
+    def _silences(self, beats: Sequence[Beat], any_inside: bool) -> Iterator[tuple[str, ...]]:
+        """Where heartbeats were due and did not come; one is missed when it is a minute late."""
+        since, until, found = micros(self.since), micros(self.until), False
+        for place, before in enumerate(beats):
+            after = beats[place + 1] if place + 1 < len(beats) else None
+            begin, end = max(before.moment, since), until if after is None else min(after.moment, until)
+
+            def due(moment: int, before: Beat = before) -> int:
+                return max(0, -(-(moment - TOLERANCE_BEAT - before.moment) // before.every) - 1)
+
+            missed = due(end) - due(since)
+            if begin < end and missed > 0:
+                found = True
+                at, to = max(before.at, self.since), self.until if after is None else min(after.at, self.until)
+                around = f"{before.seq} {after.seq}" if after is not None else str(before.seq)
+                yield "silence", at, to, str(missed), "yes", around
+        if any_inside and beats[0].moment > since + beats[0].every + TOLERANCE_BEAT:
+            yield "no-heartbeat", self.since, beats[0].at, "", "yes", str(beats[0].seq)
+        elif not any_inside and not found:
+            yield "no-heartbeat", self.since, self.until, "", "no", ""
+
+    def _wrong_clocks(self, beats: Sequence[Beat]) -> Iterator[tuple[str, ...]]:
+        """Heartbeats in a row that say that the clock was further off than clouds bear."""
+        row: list[Beat] = []
+        for beat in (*beats, None):
+            if beat is not None and beat.off_ms > CLOCK_MS_MAX:
+                row.append(beat)
+            elif row:
+                seqs = " ".join(dict.fromkeys((str(row[0].seq), str(row[-1].seq))))
+                yield "clock", row[0].at, row[-1].at, str(len(row)), "yes", seqs
+                row = []
+
+    def _heard(self, seq: int, alert: Any) -> Iterator[tuple[str, ...]]:
+        """Whether an alert reached somebody in time, and whether anybody took note of it."""
+        took = [sent for sent in self.deliveries.get(seq, ()) if sent["outcome"] == "delivered"]
+        quiet = alert.get("quiet", {})
+        held = quiet and set(alert["channels"]) <= quiet.keys()
+        grace = self.predicate["grace_s"] * 1_000_000
+        late = micros(min(quiet.values()) if held else alert["at"]) + grace
+        if not took and late < micros(self.until):
+            yield "undelivered", alert["at"], "", "", "yes", str(seq)
+        elif took and micros(min(sent["at"] for sent in took)) > late:
+            yield "told-late", alert["at"], min(sent["at"] for sent in took), "", "no", f"{seq} {took[0]['seq']}"
+        if alert["event"] == "trigger" and not self.acks.get(seq):
+            yield "unacknowledged", alert["at"], "", "", "no", str(seq)
+
     # 11
 
     def check_controls(self) -> None:
@@ -2318,6 +2468,9 @@ class Proof:
                 checks = [*control["checks"], *(check for check in known if check not in control["checks"])]
                 wanted[id] = {"id": id, "checks": checks}
                 wanted[id].update((part, control[part]) for part in ("title", "owner", "criteria", "cadence_s"))
+                newer = (("by_hand", ""), ("by_collector", False))  # an older exporter does not say them
+                told = cards[0] if cards else {}
+                wanted[id].update((part, control.get(part, none)) for part, none in newer if part in told)
         asked, only = set(filters["criteria"]), set(filters.get("controls", ()))
         ids = [id for id in sorted(wanted) if asked & set(wanted[id]["criteria"]) and (not only or id in only)]
         if [wanted[id] for id in ids] != [{part: card[part] for part in wanted[ids[0]]} for card in cards]:
@@ -2531,6 +2684,8 @@ def in_force(plans: Sequence[dict[str, Any]]) -> list[tuple[str, str, dict[str, 
     """One account's plans as stretches that do not overlap: at each moment the newest plan that covers it."""
     stretches: list[tuple[str, str, dict[str, Any]]] = []
     for plan in plans:  # in the order of the ledger
+        if plan["since"] >= plan["until"]:
+            continue  # it covers no moment
         kept: list[tuple[str, str, dict[str, Any]]] = []
         for since, until, older in stretches:
             if since < plan["since"]:
