@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -356,10 +356,21 @@ class Window(Table):
 
 
 def _utc(value: date, zone: str) -> datetime:
-    found = value if isinstance(value, datetime) else datetime.combine(value, time())
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=ZoneInfo(zone))
-    return found.astimezone(UTC)
+    """The first moment at which the clock of ``zone`` shows a time, or a later one where clocks jump over it."""
+    wanted = value if isinstance(value, datetime) else datetime.combine(value, time())
+    if wanted.tzinfo is not None:
+        return wanted.astimezone(UTC)
+    place, minute = ZoneInfo(zone), timedelta(minutes=1)
+
+    def shown(moment: datetime) -> datetime:
+        return moment.astimezone(place).replace(tzinfo=None, fold=0)
+
+    found = wanted.replace(tzinfo=place).astimezone(UTC)
+    if shown(found) > wanted:  # skipped: found is as long after the jump as the time is after its beginning
+        found = found.replace(second=0, microsecond=0)
+        while shown(found - minute) > wanted:
+            found -= minute
+    return found
 
 
 class Settings(Table):

@@ -236,7 +236,8 @@ class Operation:
         first: datetime | None = None
         for since, until, plan in in_force(self.plans(account, after, after + NEXT_SLOT_WITHIN)):
             for item in plan.checks:
-                found = next(ticks(max(since, after + timedelta(seconds=1)), until, item.every_s, item.offset_s), None)
+                later = max(since, after + timedelta(microseconds=1))
+                found = next(ticks(later, until, item.every_s, item.offset_s), None)
                 if found is not None and (first is None or found < first):
                     first = found
         return first

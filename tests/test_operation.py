@@ -165,6 +165,15 @@ def test_each_slot_is_answered_once_and_a_second_run_is_dropped(bench: Bench) ->
     assert bench.operation.answer_due(bench.account) is None
 
 
+@pytest.mark.parametrize("before_us", [1, 999_999, 1_000_000, 1_000_001, 1_800_000_000])
+def test_the_next_slot_is_the_first_after_a_moment_also_when_it_is_less_than_a_second_away(
+    bench: Bench, before_us: int
+) -> None:
+    slot = START.replace(second=0) + 5 * HOUR
+    assert bench.operation.next_slot(bench.account, slot - timedelta(microseconds=before_us)) == slot
+    assert bench.operation.next_slot(bench.account, slot) == slot + HOUR
+
+
 def test_a_door_that_opens_is_told_once_and_its_mending_once(bench: Bench) -> None:
     bench.hour()
     bench.cloud.doors["vol-a"] = "available"

@@ -100,7 +100,7 @@ class Decision:
     def held(self, check: str, scope: str, subject: str, since: datetime, until: datetime) -> bool:
         """Whether it was in force over a subject at any time in ``[since, until)``."""
         mine = (self.check, self.scope) == (check, scope) and self.subject in ("", subject)
-        return mine and self.revokes is None and self.at < until and self.ended > since
+        return mine and self.revokes is None and max(self.at, since) < min(self.ended, until)
 
 
 @dataclass(frozen=True)

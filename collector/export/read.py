@@ -37,7 +37,7 @@ from collector.ledger.store import Ledger
 from collector.model import State
 from collector.tomlfile import nearest
 from collector.window.coverage import coverage
-from collector.window.findings import Deviation, Finding, Stretch, deviations, finding
+from collector.window.findings import Deviation, Finding, Stretch, after_the_end, deviations, finding
 from collector.window.itself import for_control
 from collector.window.slots import Declared, Due, Plan, Ran, Slot, account_for, due, in_force, plan_from
 
@@ -119,6 +119,7 @@ def read(
     stretches = _stretches(ledger, about, since, until, last)
     lines = coverage(slots, until)
     found = deviations(stretches, since, until)
+    belated = after_the_end(slots, until)
     counted_checks = _counted(announced)
     alerts = life.alert_lines(
         ledger.entries(0, last, kinds=life.KINDS),
@@ -158,7 +159,7 @@ def read(
         findings=tuple(
             _by_collector(card, own)
             if card.by_collector and not card.checks
-            else finding(card.id, [check for check in card.checks if check in counted_checks], lines, found)
+            else finding(card.id, [check for check in card.checks if check in counted_checks], lines, found, belated)
             for card in controls
         ),
         own=own,

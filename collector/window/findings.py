@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from collector.model import State
 from collector.window.coverage import Coverage
+from collector.window.slots import COVERED, Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +98,29 @@ def _continues(before: Stretch, after: Stretch) -> bool:
     return after.from_run == before.to_run and after.state in (State.NOT_SATISFIED, State.UNDETERMINED)
 
 
+def after_the_end(slots: Iterable[Slot], until: datetime) -> list[Slot]:
+    """The covered slots of a window whose runs began when it was over, and found somebody not satisfied.
+
+    What such a run saw is no deviation of the window, since nothing is written back; nor can anybody say that all was
+    well when its slot was due.
+    """
+    return [
+        slot
+        for slot in slots
+        if slot.run is not None
+        and slot.run.started >= until
+        and slot.state in COVERED
+        and slot.run.states.get(State.NOT_SATISFIED.value, 0)
+    ]
+
+
 @dataclass(frozen=True)
 class Finding:
     """The determination for one control over a window.
 
     ``satisfied``: every slot covered and no deviation. ``not-satisfied``: at least one deviation. ``undetermined``: no
-    deviation was seen, and not every slot was covered, so nobody can say that there was none.
-    ``not-applicable``: the control binds no check.
+    deviation was seen, and not every slot was covered, or one was only answered after the window's end and then badly,
+    so nobody can say that there was none. ``not-applicable``: the control binds no check.
     """
 
     control: str
@@ -115,16 +132,29 @@ class Finding:
     words: str
 
 
-def finding(control: str, checks: Sequence[str], lines: Iterable[Coverage], found: Iterable[Deviation]) -> Finding:
-    """One control's finding from the coverage and the deviations of the whole window."""
+def finding(
+    control: str,
+    checks: Sequence[str],
+    lines: Iterable[Coverage],
+    found: Iterable[Deviation],
+    after: Iterable[Slot] = (),
+) -> Finding:
+    """One control's finding from the coverage and the deviations of the whole window.
+
+    ``after`` are the slots that ``after_the_end`` names, of any control.
+    """
     mine = [line for line in lines if line.check in checks]
     bad = tuple(deviation for deviation in found if deviation.check in checks)
     due, covered = sum(line.due for line in mine), sum(line.covered for line in mine)
     longest = max((line.longest_gap for line in mine), default=timedelta(0))
+    belated = sum(slot.due.check in checks for slot in after)
     if not checks:
         state, words = State.NOT_APPLICABLE, "no check is bound to it: it is evidenced elsewhere"
     elif bad:
         state, words = State.NOT_SATISFIED, f"{len(bad)} {'exception' if len(bad) == 1 else 'exceptions'}"
+    elif belated and covered == due:
+        state = State.UNDETERMINED
+        words = f"no exception seen; {belated} of {due} slots answered after the window's end, and then not satisfied"
     elif due and covered == due:
         state, words = State.SATISFIED, "operated in every slot, no exception"
     else:
