@@ -334,6 +334,11 @@ class Window(Table):
     scopes: Annotated[tuple[ScopeText, ...], AfterValidator(distinct)] = Field(
         default=(), description="Scopes that it covers: `aws/123456789012`. Empty: all."
     )
+    frequency: Duration | None = Field(
+        default=None,
+        description="How often each check of the window must at least be observed: `1d`. Nothing is planned by it: "
+        "where a control's cadence is slower, the finding is undetermined, and says so. Left out: as the cadences say.",
+    )
     hold: bool = Field(
         default=False, description="Legal hold: payloads that runs of this window rest on are kept beyond their term."
     )
@@ -353,6 +358,10 @@ class Window(Table):
     def until(self) -> datetime:
         """The first moment after, in UTC."""
         return _utc(self.end, self.zone)
+
+    def record(self) -> dict[str, Any]:
+        """Without a frequency as before there were any, so that an upgrade alone is no change of the configuration."""
+        return {key: value for key, value in super().record().items() if key != "frequency" or value is not None}
 
 
 def _utc(value: date, zone: str) -> datetime:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from collector import __version__, beating, canonical, spot
+from collector import __version__, beating, canonical, spot, windows
 from collector.alert import leaving, route
 from collector.alert.standing import Standing
 from collector.check import limits_record, title_of
@@ -107,7 +107,7 @@ class Operation:
         return self.settings.accounts
 
     def announce(self) -> None:
-        """Writes the configuration and every enabled check into the ledger, if they differ from what stands there."""
+        """Writes the configuration, its windows and every enabled check into the ledger, where they differ from it."""
         now = self.clock()
         effective = canonical.record({"settings": self.settings.record(), "controls": self.controls.record()})
         self.config_digest = canonical.digest(effective)
@@ -116,6 +116,7 @@ class Operation:
             if last is None or last.data["digest"] != self.config_digest:
                 fields = {"digest": self.config_digest, "blob": batch.blob(effective), "collector": __version__}
                 batch.add(Draft(Kind.CONFIG, now, fields))
+            windows.announce(batch, self.settings.windows, now)
             clouds = {account.scope.cloud for account in self.accounts}
             for id in self.controls.enabled:
                 if self.registry[id].check.cloud in clouds:

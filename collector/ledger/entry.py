@@ -36,6 +36,7 @@ class Kind(StrEnum):
     ACCEPTANCE = "acceptance"
     ACK = "ack"
     EXPIRY = "expiry"
+    WINDOW = "window"
 
 
 @dataclass(frozen=True)

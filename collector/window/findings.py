@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from collector.model import State
 from collector.window.coverage import Coverage
+from collector.window.frequency import Sparse
 from collector.window.slots import COVERED, Slot
 
 
@@ -120,7 +121,8 @@ class Finding:
 
     ``satisfied``: every slot covered and no deviation. ``not-satisfied``: at least one deviation. ``undetermined``: no
     deviation was seen, and not every slot was covered, or one was only answered after the window's end and then badly,
-    so nobody can say that there was none. ``not-applicable``: the control binds no check.
+    or less was planned than the window promises, so nobody can say that there was none. ``not-applicable``: the control
+    binds no check.
     """
 
     control: str
@@ -138,16 +140,21 @@ def finding(
     lines: Iterable[Coverage],
     found: Iterable[Deviation],
     after: Iterable[Slot] = (),
+    seldom: Iterable[Sparse] = (),
 ) -> Finding:
     """One control's finding from the coverage and the deviations of the whole window.
 
-    ``after`` are the slots that ``after_the_end`` names, of any control.
+    ``after`` are the slots that ``after_the_end`` names, ``seldom`` what was planned less often than the window
+    promises, of any control.
     """
     mine = [line for line in lines if line.check in checks]
     bad = tuple(deviation for deviation in found if deviation.check in checks)
     due, covered = sum(line.due for line in mine), sum(line.covered for line in mine)
     longest = max((line.longest_gap for line in mine), default=timedelta(0))
     belated = sum(slot.due.check in checks for slot in after)
+    rare = sum(item.check in checks for item in seldom)
+    lanes = "check over a scope" if rare == 1 else "checks over scopes"
+    thin = [f"{rare} {lanes} planned less often than the window promises"] if rare else []
     if not checks:
         state, words = State.NOT_APPLICABLE, "no check is bound to it: it is evidenced elsewhere"
     elif bad:
@@ -155,10 +162,11 @@ def finding(
     elif belated and covered == due:
         state = State.UNDETERMINED
         words = f"no exception seen; {belated} of {due} slots answered after the window's end, and then not satisfied"
-    elif due and covered == due:
+    elif due and covered == due and not thin:
         state, words = State.SATISFIED, "operated in every slot, no exception"
     else:
         missing = due - covered
         state = State.UNDETERMINED
-        words = f"no exception seen; {missing} of {due} slots not fully observed" if due else "nothing was due"
+        parts = [f"{missing} of {due} slots not fully observed"] if missing else []
+        words = "; ".join(["no exception seen", *parts, *thin]) if due else "; ".join(["nothing was due", *thin])
     return Finding(control, state, due, covered, bad, longest, words)

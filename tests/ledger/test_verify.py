@@ -321,14 +321,14 @@ def lines_of(package: Path) -> list[bytes]:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda lines: [*lines[:40], *lines[41:]], "entry 46: is not there: entry 47 stands in its place"),
-        (lambda lines: [*lines[:40], lines[39], *lines[40:]], "entry 46: is not there: entry 45 stands"),
-        (lambda lines: [*lines[:40], lines[41], lines[40], *lines[42:]], "entry 46: is not there: entry 47 stands"),
-        (lambda lines: lines[::-1], "entry 6: is not there: entry 111 stands"),
-        (lambda lines: lines[:-5], "entry 107: is not there: the range ends at 112"),
-        (lambda lines: [*lines[:-1], lines[-1][:-1]], "entry 111: is cut off"),
-        (lambda lines: [*lines, lines[-1]], "entry 112: is not there: entry 111 stands"),
-        (lambda lines: [*lines[:40], b"\n", *lines[41:]], "entry 46: is not as an entry must be"),
+        (lambda lines: [*lines[:40], *lines[41:]], "entry 49: is not there: entry 50 stands in its place"),
+        (lambda lines: [*lines[:40], lines[39], *lines[40:]], "entry 49: is not there: entry 48 stands"),
+        (lambda lines: [*lines[:40], lines[41], lines[40], *lines[42:]], "entry 49: is not there: entry 50 stands"),
+        (lambda lines: lines[::-1], "entry 9: is not there: entry 114 stands"),
+        (lambda lines: lines[:-5], "entry 110: is not there: the range ends at 115"),
+        (lambda lines: [*lines[:-1], lines[-1][:-1]], "entry 114: is cut off"),
+        (lambda lines: [*lines, lines[-1]], "entry 115: is not there: entry 114 stands"),
+        (lambda lines: [*lines[:40], b"\n", *lines[41:]], "entry 49: is not as an entry must be"),
     ],
 )
 def test_entries_that_are_dropped_doubled_swapped_or_cut_are_named(
@@ -351,7 +351,7 @@ def test_an_entry_that_was_left_out_and_renumbered_gives_other_roots(package: Pa
     def renumber(data: bytes) -> bytes:
         entries = [json.loads(line) for line in data.splitlines()]
         del entries[50]
-        return b"".join(verify.canonical({**e, "seq": 6 + n}) + b"\n" for n, e in enumerate(entries))
+        return b"".join(verify.canonical({**e, "seq": 9 + n}) + b"\n" for n, e in enumerate(entries))
 
     edit(package / ENTRIES, renumber)
     resign(package, day.signer)
@@ -495,7 +495,7 @@ def test_a_kept_checkpoint_that_cannot_be_compared_is_told(day: Lived, package: 
     trust = tmp_path / "trust"
     trust.mkdir()
     oldest = day.ledger.checkpoints()[0]
-    assert oldest.size < 112
+    assert oldest.size < 115
     later = forge(day, tmp_path / "more", lambda fields: fields)
     for _ in range(3):
         later.operation.heartbeat()
@@ -503,8 +503,8 @@ def test_a_kept_checkpoint_that_cannot_be_compared_is_told(day: Lived, package: 
     assert newer is not None
     (trust / "newer.note").write_text(newer.note)
     told = " ".join(prove(package, trust)["not_proved"])
-    assert "newer.note over 115 entries is newer than this package" in told
-    (trust / "newer.note").write_text(newer.note.replace("\n115\n", "\n111\n"))
+    assert "newer.note over 118 entries is newer than this package" in told
+    (trust / "newer.note").write_text(newer.note.replace("\n118\n", "\n114\n"))
     assert "newer.note: the checkpoint that you hold is not what" in first_broken(package, trust)
 
 
