@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from collector.export import timeline
-from collector.export.chapter import STATE_WORDS, View, criteria, duration_of, first, sub
+from collector.export.chapter import ROWS_SHOWN, STATE_WORDS, View, criteria, duration_of, first, sub
 from collector.export.dossier import ControlCard, Dossier, OwnEvent
 from collector.export.itself import uptime
 from collector.export.markup import Head, Html, fill, join, page, table, terms
 from collector.export.words import Clock, counted, duration, number, short
-from collector.window.itself import Sign
+from collector.window.itself import Itself, Sign
 from collector.window.slots import Due, Ran, Slot, SlotState
 
 FILE = "collector.html"
@@ -39,7 +39,7 @@ EVENTS = {
     "told-late": "alert told late",
     "unacknowledged": "nobody took note",
 }
-ELSEWHERE = ("unacknowledged",)  # so many where nobody uses acknowledgements that they would hide all else
+ELSEWHERE = ("told-late", "unacknowledged")  # may be so many that they would hide all else
 
 
 def facts(dossier: Dossier) -> list[tuple[str, str]]:
@@ -75,12 +75,12 @@ def facts(dossier: Dossier) -> list[tuple[str, str]]:
         (
             "Changes",
             (
-                f"{counted(count['configuration'], 'configuration')} written, "
-                f"rights changed {_times(count['permissions'])}, who asks changed {_times(count['identity'])}"
+                f"configuration {_times(count['configuration'])} written, rights {_times(count['permissions'])} "
+                f"changed, who asks {_times(count['identity'])} changed"
             ),
         ),
-        ("Slots", f"{slots}, {number(it.unaccounted) if it.unaccounted else 'none'} with neither a run nor a gap"),
-        ("Clock", f"{_ahead('clouds', it.skew_ms)}; {_ahead('a time server', it.ntp_ms)}{_silent(it.ntp_silent)}"),
+        ("Slots", f"{slots}, {_unaccounted(it)}"),
+        ("Clock", _offsets(it)),
         ("Alerts", told),
         ("Held outside", _outside(it.anchored, it.anchors_failed)),
     ]
@@ -90,23 +90,33 @@ def _times(count: int) -> str:
     return "never" if not count else "once" if count == 1 else f"{number(count)} times"
 
 
-def _ahead(who: str, span: tuple[int, int] | None) -> str:
+def _unaccounted(it: Itself) -> str:
+    if it.unaccounted:
+        return f"{number(it.unaccounted)} with neither a run nor a declared gap"
+    return "each has a run or a declared gap" if it.slots else "so that nothing is known of missed runs"
+
+
+def _offsets(it: Itself) -> str:
     """How far other clocks were ahead of the host's, or behind it."""
-    if span is None:
-        return f"{who} said no time" if who == "clouds" else f"{who} gave no time, or none was asked"
-    low, high = (f"{ms / 1000:+.1f} s" for ms in span)
-    return f"{who} from {low} to {high} against ours"
-
-
-def _silent(count: int) -> str:
-    return f", {_times(count)} without a usable answer" if count else ""
+    said = []
+    for who, span in (("clouds", it.skew_ms), ("the time server", it.ntp_ms)):
+        if span is not None:
+            low, high = (f"{ms / 1000:+.1f} s" for ms in span)
+            said.append(f"{who} {low if low == high else f'{low} to {high}'} from ours")
+    if it.skew_ms is None:
+        said.append("no cloud said the time")
+    if it.ntp_silent:
+        said.append(f"a time server gave no usable answer {_times(it.ntp_silent)}")
+    elif it.ntp_ms is None:
+        said.append("no time server was asked")
+    return "; ".join(said)
 
 
 def _outside(held: int, lost: int) -> str:
     if not held and not lost:
         return "no checkpoint of the window was given to a place outside"
-    lack = f"{counted(lost, 'checkpoint')} never taken by a place that was given it" if lost else "none refused"
-    return f"{counted(held, 'checkpoint')} taken, {lack}"
+    lack = f"{counted(lost, 'checkpoint')} never taken by a place that was given it"
+    return f"{counted(held, 'checkpoint')} taken, {lack}" if lost else f"{counted(held, 'checkpoint')} taken"
 
 
 # --- HTML ---
@@ -117,7 +127,7 @@ def section(view: View) -> Html:
     return fill(
         '<section class="control" id="collector">\n<h2>The collector itself</h2>\n{parts}'
         '<p><a href="{file}">Its page of evidence</a></p>\n</section>\n',
-        parts=body(view, up=""),
+        parts=body(view),
         file=FILE,
     )
 
@@ -140,24 +150,27 @@ def own_page(view: View) -> str:
             "cover",
         ),
     )
-    parts = [head, fill("<p>{words}</p>\n", words=INTRODUCTION), Html(timeline.definitions()), body(view, up="")]
+    parts = [head, fill("<p>{words}</p>\n", words=INTRODUCTION), Html(timeline.definitions()), body(view)]
     parts += [fill("<h3>{title}</h3>\n{said}", title="How the finding is made", said=terms(RULES, "glossary"))]
     return page(f"The collector: {dossier.name}", join((*parts, Html("</main>\n"))))
 
 
-def body(view: View, up: str) -> Html:
-    """What is found, the facts, the picture and the events. ``up`` leads to the package's folder."""
-    dossier = view.dossier
-    resting = [card for card in dossier.controls if card.by_collector]
-    said = [*facts(dossier)]
-    parts: list[Html] = [statement(view), terms(said)]
+def body(view: View) -> Html:
+    """What is found, the facts, the picture and the events; for pages in the package's own folder."""
+    resting = [card for card in view.dossier.controls if card.by_collector]
+    parts: list[Html] = [statement(view)]
     if resting:
-        links = join((_link(card, up) for card in resting), ", ")
-        parts.insert(1, fill("<p>The evidence of {links}.</p>\n", links=links))
-    if dossier.own.beats:
+        links = join((_link(card) for card in resting), ", ")
+        parts.append(fill("<p>The evidence of {links}.</p>\n", links=links))
+    return join((*parts, particulars(view)))
+
+
+def particulars(view: View) -> Html:
+    """The facts, the picture and the events, without what is found."""
+    parts = [terms(facts(view.dossier))]
+    if view.dossier.own.beats:
         parts.append(_figure(view))
-    parts.append(_events(view))
-    return join(parts)
+    return join((*parts, _events(view)))
 
 
 def statement(view: View) -> Html:
@@ -171,10 +184,8 @@ def statement(view: View) -> Html:
     )
 
 
-def _link(card: ControlCard, up: str) -> Html:
-    if not up:
-        return fill('<a href="controls/{id}.html">{id}: {title}</a>', id=card.id, title=card.title.rstrip("."))
-    return fill('<a href="{id}.html">{id}: {title}</a>', id=card.id, title=card.title.rstrip("."))
+def _link(card: ControlCard) -> Html:
+    return fill('<a href="controls/{id}.html">{id}: {title}</a>', id=card.id, title=card.title.rstrip("."))
 
 
 def lane(dossier: Dossier) -> timeline.Lane:
@@ -223,10 +234,16 @@ def _figure(view: View) -> Html:
 def _events(view: View) -> Html:
     events = [event for event in view.dossier.own.events if event.event not in ELSEWHERE]
     if not events:
-        return fill('<p class="nothing">{words}</p>\n', words="Nothing happened to it in this window.")
+        return fill('<p class="nothing">{words}</p>\n', words="Nothing else happened to it in this window.")
+    if len(events) > ROWS_SHOWN:  # what counts against it is never cut for what does not
+        events.sort(key=lambda event: not event.amiss)
     shown, caption = first(events, "event", "tables/collector.csv")
-    left = len(view.dossier.own.events) - len(events)
-    more = f" {counted(left, 'alert')} that nobody took note of stand there too." if left else ""
+    every = view.dossier.own.events
+    late, unnoted = (sum(event.event == name for event in every) for name in ELSEWHERE)
+    more = f" {counted(late, 'alert')} that were told late" if late else ""
+    if unnoted:
+        more += f"{' and' if late else ''} {counted(unnoted, 'alert')} that nobody took note of"
+    more += " are left to tables/collector.csv." if more else ""
     rows = [
         (
             view.time(event.at),
@@ -237,7 +254,7 @@ def _events(view: View) -> Html:
         )
         for event in shown
     ]
-    heads = (Head("From", "t"), Head("To", "t"), Head("What", "k"), Head("In words", "w"), Head("Entries", "n"))
+    heads = (Head("From", "t"), Head("To", "t"), Head("What"), Head("In words", "w"), Head("Entries"))
     return fill(
         "<h3>What happened to it</h3>\n{table}",
         table=table(f"{caption}{more} “Entries” are those of the ledger that say so.", heads, rows),
@@ -292,8 +309,10 @@ RULES = (
 def of_control(view: View) -> Iterator[Html]:
     """The parts of a page of a control that the collector itself is the evidence of."""
     yield fill(
-        '<section>\n<h2>The collector itself</h2>\n{body}<p><a href="../{file}">The page of the collector</a></p>\n'
-        "</section>\n",
-        body=body(view, up="../"),
+        "<section>\n<h2>Evidenced by the collector itself</h2>\n<p>{words} <a "
+        'href="../{file}">The page of the collector</a> says how it is found.</p>\n{body}</section>\n',
+        words="What is found of the collector is found of this control, as far as it concerns its criteria: looking "
+        "for CC4.1, telling for CC4.2.",
+        body=particulars(view),
         file=FILE,
     )
