@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from azure.core import AzureClouds, PipelineClient
 from azure.core.credentials import AccessTokenInfo, TokenRequestOptions
@@ -50,7 +50,7 @@ from azure.identity import (
 from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 from azure.mgmt.core.tools import get_arm_endpoints
 
-from collector import canonical
+from collector import canonical, hush
 from collector.clouds.azure import AzureSettings
 from collector.clouds.azure_answers import CLAIMS, HOSTS
 from collector.clouds.connections import CONNECTIONS_MAX, session
@@ -101,7 +101,7 @@ class Access:
         """The response to a call. Raises CannotObserve without a token, OSError when nothing came back."""
         if call.method == CLAIMS:
             return self._claims()
-        return self.exchange(HttpRequest(call.method, call.url, params=dict(call.query) or None, json=call.body))
+        return self.exchange(HttpRequest(call.method, call.url, params=quoted(call.query) or None, json=call.body))
 
     def exchange(self, request: HttpRequest, *, read_seconds: float = READ_SECONDS_MAX) -> Reply:
         """The response to a request as it is, for services that do not speak JSON. Raises as ``send`` does."""
@@ -195,6 +195,7 @@ class _Tokens:
             if found.token in self._refused:  # out of the credential's own cache; a new credential has none
                 self._credential = self._remade()
                 found = self._credential.get_token_info(*scopes, options=options or {})
+            hush.hold(found.token, passing=True)
             self._held = {known: token for known, token in self._held.items() if self._usable(token)} | {key: found}
             return found
 
@@ -303,3 +304,9 @@ def _no_answer(error: BaseException) -> CannotObserve | OSError:
     if status >= 500 or PASSING.search(words):
         return Unavailable("Entra failed to sign the collector in; the next run tries again")
     return Denied(f"no token of Entra: {words}; look at the tenant's credential in the configuration")
+
+
+def quoted(query: Mapping[str, Any]) -> dict[str, str]:
+    """Parameters as a URL carries them. azure-core puts them into it as they are, and requests leaves what has a
+    meaning there alone: a ``+`` would arrive as a space, and ``&`` would end the value."""
+    return {name: quote(str(value), safe="") for name, value in query.items()}

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 
 from azure.core.rest import HttpRequest
 
-from collector.clouds.azure_access import Access
+from collector.clouds.azure_access import Access, quoted
 from collector.clouds.rest import Reply
 from collector.clouds.worm_azure import API_VERSION, SCOPE, THROTTLED, SignIn
 from collector.errors import CannotObserve, ConfigError, Denied, Throttled, Unavailable, Unreadable
@@ -76,8 +76,8 @@ class StorageQueue:
     def done(self, receipts: Sequence[str]) -> None:
         """Deletes messages; one that is gone, or was given to somebody else meanwhile, is none of ours any more."""
         for receipt in receipts:
-            id, _, pop = receipt.partition(" ")  # azure-core puts parameters into the URL as they are
-            self._ask("DELETE", f"/messages/{quote(id, safe='')}", {"popreceipt": quote(pop, safe="")}, gone=True)
+            id, _, pop = receipt.partition(" ")
+            self._ask("DELETE", f"/messages/{quote(id, safe='')}", {"popreceipt": pop}, gone=True)
 
     def _messages(self, body: bytes) -> list[tuple[bytes, str]]:
         try:
@@ -99,7 +99,7 @@ class StorageQueue:
     def _ask(self, method: str, path: str, query: Mapping[str, str], *, gone: bool = False) -> Reply:
         where = f"https://{self._host}{self._path}"
         headers = {"x-ms-version": API_VERSION, "x-ms-date": formatdate(usegmt=True), "Accept": "application/xml"}
-        request = HttpRequest(method, where + path, params=dict(query), headers=headers)
+        request = HttpRequest(method, where + path, params=quoted(query), headers=headers)
         try:
             reply = self._access.exchange(request, read_seconds=READ_SECONDS_MAX)
         except OSError as error:
@@ -124,7 +124,8 @@ class StorageQueue:
 
 
 def _plain(text: str) -> bytes:
-    """Event Grid writes base64; whoever else writes is read as it is."""
+    """Event Grid writes one event a message, in base64; in its first years, and elsewhere, as plain text: JSON begins
+    with a brace, which base64 does not know. https://github.com/MicrosoftDocs/azure-docs/issues/102923 and /69702"""
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

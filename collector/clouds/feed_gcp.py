@@ -56,6 +56,9 @@ class Subscription:
         """At most a hundred messages. Raises CannotObserve or ConfigError."""
         until = time.monotonic() + wait_seconds
         while True:
+            # Google discourages returnImmediately, since an answer may be empty although messages wait. A pull that
+            # waits holds up what was taken before it for a minute and more, and one that is broken off may have taken
+            # messages that nobody sees again before the deadline. So we ask again, each second.
             answer = self._ask("pull", {"maxMessages": MESSAGES_MAX, "returnImmediately": True})
             found = self._messages(answer)
             if found or time.monotonic() + LOOK_SECONDS > until:
@@ -72,8 +75,7 @@ class Subscription:
         try:
             for item in answer.get("receivedMessages", ()):
                 message = item["message"]
-                data = base64.b64decode(message.get("data", ""), validate=True)
-                body = canonical.payload({"messageId": message["messageId"], "data": data.decode()})
+                body = canonical.payload({"messageId": message["messageId"], "data": _plain(message.get("data", ""))})
                 found.append((body, str(item["ackId"])))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise Unreadable(f"{self._name}: the answer is no list of messages") from error
@@ -108,3 +110,11 @@ class Subscription:
         if reply.status != 200 or not isinstance(found, dict):
             raise Unreadable(f"{words}: the answer is no JSON object")
         return found
+
+
+def _plain(data: str) -> str:
+    """The text of a message, which is anybody's who may publish: what is none becomes one that no reader takes."""
+    try:
+        return base64.b64decode(data, validate=True).decode("utf-8", "replace")
+    except ValueError:
+        return ""

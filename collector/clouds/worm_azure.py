@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from azure.core.rest import HttpRequest
 
-from collector.clouds.azure_access import Access
+from collector.clouds.azure_access import Access, quoted
 from collector.clouds.rest import Reply
 from collector.clouds.worm import (
     COPY_BYTES_MAX,
@@ -185,7 +185,7 @@ class Container:
             if method == "PUT":
                 sent["Content-Length"] = str(len(content))
             body = content if method == "PUT" else None
-            request = HttpRequest(method, url, params=dict(query), headers=sent, content=body)
+            request = HttpRequest(method, url, params=quoted(query), headers=sent, content=body)
             try:
                 reply = self._access.exchange(request, read_seconds=self._timeout)
             except Throttled as error:

@@ -91,11 +91,13 @@ def aws(body: bytes, accounts: Mapping[str, object], now: datetime) -> Event:
 
 
 def azure(body: bytes, accounts: Mapping[str, object], now: datetime) -> Event:
-    """A change of a resource as Event Grid delivers it from a subscription, in its own schema or as a CloudEvent.
+    """A change of a resource as Event Grid delivers it from a subscription, in its own schema or as a CloudEvent 1.0.
 
-    https://learn.microsoft.com/azure/event-grid/event-schema-subscriptions. Raises Refused.
+    Into a queue each event comes alone, to webhooks and in Microsoft's examples in a list of one; both are read. The
+    type of a CloudEvent is that of Event Grid's own, its ``source`` the subscription, its ``time`` the event's.
+    https://learn.microsoft.com/azure/event-grid/event-schema-subscriptions and .../cloud-event-schema. Raises Refused.
     """
-    found = _document(body)
+    found = _document(body, alone=True)
     data = found.get("data")
     if not isinstance(data, dict):
         raise Refused("malformed")
@@ -122,12 +124,20 @@ AZURE_CHANGES = frozenset(f"Microsoft.Resources.Resource{what}Success" for what 
 def gcp(body: bytes, accounts: Mapping[str, object], now: datetime) -> Event:
     """A change of an asset as a feed of Cloud Asset Inventory publishes it, with Pub/Sub's own id of the message.
 
-    https://cloud.google.com/asset-inventory/docs/monitoring-asset-changes. Raises Refused.
+    It is a TemporalAsset as JSON: members that are false or empty are left out, and of a deleted asset only
+    ``priorAsset`` may say what it was. The first message of a new feed is a sentence and no JSON.
+    https://cloud.google.com/asset-inventory/docs/monitoring-asset-changes and
+    .../reference/rest/v1/TopLevel/batchGetAssetsHistory#TemporalAsset. Raises Refused.
     """
     outer = _document(body)
     id = _id(outer.get("messageId"))
-    found = _document(_text_of(outer.get("data")).encode())
+    data = _text_of(outer.get("data"))
+    if data.startswith(GCP_WELCOME):
+        raise Refused("idle")
+    found = _document(data.encode())
     asset, window = found.get("asset"), found.get("window")
+    if asset is None and found.get("deleted") is True:
+        asset = found.get("priorAsset")
     if not isinstance(asset, dict) or not isinstance(window, dict):
         raise Refused("malformed")
     above = asset.get("ancestors")
@@ -139,6 +149,9 @@ def gcp(body: bytes, accounts: Mapping[str, object], now: datetime) -> Event:
     at = _moment(_text(window, "startTime"), now)
     # Every asset is read out of one inventory: the name alone says which checks are concerned.
     return Event(id, "gcp", mine[0], "", at, "", _text(asset, "assetType"), frozenset([_text(asset, "name")]))
+
+
+GCP_WELCOME = "You have successfully configured real time feed"
 
 
 def _text_of(value: object) -> str:
@@ -174,13 +187,16 @@ def _strings(value: Any, depth: int) -> Iterator[str]:
             yield from _strings(member, depth + 1)
 
 
-def _document(body: bytes) -> dict[str, Any]:
+def _document(body: bytes, *, alone: bool = False) -> dict[str, Any]:
+    """A JSON object; with ``alone`` also one in a list by itself."""
     if len(body) > BODY_BYTES_MAX:
         raise Refused("malformed")
     try:
         found = canonical.parse(body)
     except ValueError:
         raise Refused("malformed") from None
+    if alone and isinstance(found, list) and len(found) == 1:
+        found = found[0]
     if not isinstance(found, dict):
         raise Refused("malformed")
     return found

@@ -39,8 +39,11 @@ def asked(
 
     A check is concerned when it asks the service that the event is of. Of its subjects those are, that the event names
     in full or by their last part; and the only one of a scope, such as an account's setting, when the event and a
-    permission of the check speak of the same thing. A pair that was looked at ``LAG`` after the event has seen it.
+    permission of the check speak of the same thing. What checks themselves ask is in the clouds' logs too, as
+    ``GenerateCredentialReport`` and ``.../list/action``, and changes nothing: looking again would ask it again, and so
+    for ever. A pair that was looked at ``LAG`` after the event has seen it.
     """
+    asks = {text.lower() for card in cards.values() for name in card.permissions for text in (name, split(name)[1])}
     for pair in pairs:
         card = cards.get(pair.check)
         scope = pair.scope
@@ -53,7 +56,7 @@ def asked(
             for service, action in map(split, card.permissions)
             if not event.service or service.lower() == event.service.lower()
         ]
-        if not mine:
+        if not mine or event.action.lower() in asks:
             continue
         known = subjects(pair.check, str(scope))
         found = {subject for subject in known if named(subject, event)}

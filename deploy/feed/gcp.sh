@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes the topic, the feed of Cloud Asset Inventory into it, and the subscription that the collector takes messages off.
+# Makes the topic, the feeds of Cloud Asset Inventory into it, and the subscription that the collector takes messages off.
+# A feed tells of one kind of content: who may read a bucket is its IAM policy, and another feed than the bucket itself.
 # usage: gcp.sh ORGANIZATION_NUMBER PROJECT COLLECTOR_SERVICE_ACCOUNT
 set -eu
 organization=$1 project=$2 collector=$3
@@ -11,9 +12,11 @@ number=$(gcloud projects describe "$project" --format 'value(projectNumber)')
 gcloud beta services identity create --service cloudasset.googleapis.com --project "$project"
 gcloud pubsub topics add-iam-policy-binding "$name" --project "$project" --role roles/pubsub.publisher \
     --member "serviceAccount:service-$number@gcp-sa-cloudasset.iam.gserviceaccount.com"
-gcloud asset feeds create "$name" --organization "$organization" --billing-project "$project" \
-    --content-type resource --asset-types '.*.googleapis.com.*' \
-    --pubsub-topic "projects/$project/topics/$name"
+for content in resource iam-policy org-policy; do
+    gcloud asset feeds create "$name-$content" --organization "$organization" --billing-project "$project" \
+        --content-type "$content" --asset-types '.*.googleapis.com.*' \
+        --pubsub-topic "projects/$project/topics/$name"
+done
 gcloud pubsub subscriptions create "$name" --project "$project" --topic "$name" \
     --ack-deadline 300 --message-retention-duration 1h
 gcloud pubsub subscriptions add-iam-policy-binding "$name" --project "$project" --role roles/pubsub.subscriber \

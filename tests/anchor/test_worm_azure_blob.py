@@ -468,3 +468,12 @@ def test_a_version_that_is_another_one_or_far_too_large_is_not_read(monkeypatch:
         store.read(Version("k", "1"))
     answer({"x-ms-version-id": "1"}, b"")
     assert store.read(Version("k", "1")) == store_rules.Copy(b"", "", None, None)
+
+
+def test_a_prefix_with_what_means_something_in_a_url_names_the_same_blobs(make: Make) -> None:
+    """azure-core puts parameters into the URL as they are: a plus would arrive as a space, and "&" would end it."""
+    odd = make(prefix="a+b & c/50%25?#/")
+    assert odd.latest() is None
+    odd.put(note_of(head_of(7)), head_of(7), no_proof)
+    assert odd.latest() == head_of(7)
+    assert make(prefix="a b ").latest() is None

@@ -21,7 +21,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
-from collector.demo.azure import arm, blobs, entra, errors, faults, imds, key_vault, microsoft_graph, queues
+from collector.demo.azure import arm, blobs, entra, errors, eventing, faults, imds, key_vault, microsoft_graph, queues
 from collector.demo.azure.errors import Refusal
 from collector.demo.azure.estate import populate as populate_estate
 from collector.demo.azure.estate import populate_subscription
@@ -84,6 +84,7 @@ class AzureBed:
             self._quotas = Quotas(clock)
             self._blobs = blobs.Storage(self.world)
             self._queues = queues.Queues(self.world)
+            self._subscribed: list[eventing.EventSubscription] = []
             self._faults: list[Fault] = []
             self._calls: deque[dict[str, Any]] = deque(maxlen=CALLS_MAX)
             self._number = 0
@@ -164,16 +165,22 @@ class AzureBed:
             raise ValueError("put wants a resource with id and type, or the collection that the object is in")
         with self._lock:
             self.world.add(id, kind, body)
+            self._tell("Write", body)
         return id
 
     def edit(self, id: str, path: str, value: Any) -> None:
         """Sets a member, "properties.minimumTlsVersion"; numbers are places in lists, None deletes."""
         with self._lock:
-            self.world.edit(self._key(id), path, value)
+            key = self._key(id)
+            self.world.edit(key, path, value)
+            self._tell("Write", self.world.require(key))
 
     def remove(self, id: str) -> None:
         with self._lock:
-            self.world.remove(self._key(id))
+            key = self._key(id)
+            gone = self.world.require(key)
+            self.world.remove(key)
+            self._tell("Delete", gone)
 
     def make_container(self, account: str, container: str, immutable: bool = True) -> None:
         """An empty container of Blob Storage, with version-level immutability or without. No check knows of it."""
@@ -194,10 +201,24 @@ class AzureBed:
         with self._lock:
             self._queues.make(account, queue)
 
-    def put_message(self, account: str, queue: str, body: str) -> None:
-        """As Event Grid delivers an event."""
+    def subscribe(self, account: str, queue: str, schema: str = eventing.SCHEMAS[0]) -> None:
+        """From now on each change of a resource puts its event into the queue, as an event subscription of Event Grid
+        over every Azure subscription does. ``schema``: EventGridSchema or CloudEventSchemaV1_0."""
+        if schema not in eventing.SCHEMAS:
+            raise ValueError(f"no schema {schema!r}; there are {', '.join(eventing.SCHEMAS)}")
         with self._lock:
-            self._queues.put(account, queue, body)
+            self._subscribed.append(eventing.EventSubscription(account, queue, schema))
+
+    def _tell(self, what: str, resource: Mapping[str, Any]) -> None:
+        for one in self._subscribed:
+            event = eventing.event_of(what, resource, self.world.clock(), one.schema)
+            if event is not None:
+                self._queues.put(one.account, one.queue, event)
+
+    def put_message(self, account: str, queue: str, body: str, encoded: bool = True) -> None:
+        """As Event Grid delivers an event: in base64, or as it did at first and others do, as text."""
+        with self._lock:
+            self._queues.put(account, queue, body, encoded=encoded)
 
     def messages_held(self, account: str, queue: str) -> int:
         with self._lock:

@@ -44,10 +44,11 @@ class Queues:
     def make(self, account: str, queue: str) -> None:
         self._queues[f"{account}/{queue}"] = []
 
-    def put(self, account: str, queue: str, body: str) -> None:
+    def put(self, account: str, queue: str, body: str, *, encoded: bool = True) -> None:
         """A message as Event Grid writes it: base64."""
         now = self._world.clock()
-        self._queues[f"{account}/{queue}"].append(Message(base64.b64encode(body.encode()).decode(), now, now))
+        text = base64.b64encode(body.encode()).decode() if encoded else body
+        self._queues[f"{account}/{queue}"].append(Message(text, now, now))
 
     def held(self, account: str, queue: str) -> int:
         return len(self._queues[f"{account}/{queue}"])

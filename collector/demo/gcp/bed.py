@@ -13,18 +13,18 @@ import threading
 import time
 import urllib.parse
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
-from collector.demo.gcp import errors, metadata, pubsub, services, storage
+from collector.demo.gcp import errors, feeds, metadata, pubsub, services, storage
 from collector.demo.gcp.errors import Refusal
 from collector.demo.gcp.estate import populate as populate_estate
 from collector.demo.gcp.oauth import CLOUD_PLATFORM, DELEGATED_HOSTS, Issuer
-from collector.demo.gcp.world import ADMINISTRATOR, HOME, PROJECTS, Ask, Principal, World, service_name
+from collector.demo.gcp.world import ADMINISTRATOR, HOME, ORGANIZATION, PROJECTS, Ask, Principal, World, service_name
 from collector.demo.objects import stamp
 from collector.demo.proxy import Request, Reset, Response
 
@@ -110,6 +110,7 @@ class GcpBed:
                 self._issuer.attach(self.world)
             self._storage = storage.Storage(self.world)
             self._pubsub = pubsub.PubSub(clock)
+            self._feeds: list[feeds.Feed] = []
             self._faults: list[Fault] = []
             self._calls: deque[dict[str, Any]] = deque(maxlen=CALLS_MAX)
             self._number = 0
@@ -170,17 +171,23 @@ class GcpBed:
             if "ancestors" not in body:
                 body["ancestors"] = self._ancestors(id)
         with self._lock:
+            before = self.world.find(id)
             self.world.add(id, kind, body)
+            self._tell(before, body)
         return id
 
     def edit(self, id: str, path: str, value: Any) -> None:
         """Sets a member, "resource.data.settings.tier"; numbers are places in lists, None deletes."""
         with self._lock:
+            before = self.world.require(id)
             self.world.edit(id, path, value)
+            self._tell(before, self.world.require(id))
 
     def remove(self, id: str) -> None:
         with self._lock:
+            before = self.world.require(id)
             self.world.remove(id)
+            self._tell(before, None)
 
     def make_bucket(self, name: str, retention: bool = True, versioning: bool = False) -> None:
         """An empty bucket of Cloud Storage, with object retention or without. No check knows of it."""
@@ -191,10 +198,24 @@ class GcpBed:
         with self._lock:
             self._pubsub.make(name, deadline_seconds)
 
-    def publish(self, name: str, body: str) -> None:
-        """As a feed of Cloud Asset Inventory delivers a change."""
+    def feed(self, name: str, content: str = "RESOURCE") -> None:
+        """From now on each change of an asset is published to a subscription, as by a feed over the organisation;
+        first of all the feed says that it is there. ``content``: RESOURCE, IAM_POLICY or ORG_POLICY."""
+        made = feeds.Feed(name, content)
         with self._lock:
-            self._pubsub.put(name, body)
+            self._feeds.append(made)
+            self._pubsub.put(name, made.welcome(f"organizations/{ORGANIZATION}"))
+
+    def _tell(self, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> None:
+        for one in self._feeds:
+            message = one.message(before, after, self.world.clock())
+            if message is not None:
+                self._pubsub.put(one.subscription, message)
+
+    def publish(self, name: str, body: str, data: str = "") -> None:
+        """As a feed of Cloud Asset Inventory delivers a change; or ``data`` as it is, for what is no base64 of ours."""
+        with self._lock:
+            self._pubsub.put(name, body, data)
 
     def messages_held(self, name: str) -> int:
         with self._lock:

@@ -45,10 +45,10 @@ class PubSub:
         self._messages[subscription] = []
         self._deadline[subscription] = deadline_seconds
 
-    def put(self, subscription: str, body: str) -> None:
+    def put(self, subscription: str, body: str, data: str = "") -> None:
         now = self._clock()
         self._number += 1
-        data = base64.b64encode(body.encode()).decode()
+        data = data or base64.b64encode(body.encode()).decode()
         self._messages[subscription].append(Message(str(2_000_000 + self._number), data, now, now))
 
     def held(self, subscription: str) -> int:
