@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, ValidationInfo
 
+from collector import hush
 from collector.criteria import CRITERIA
 from collector.errors import ConfigError
 from collector.tomlfile import distinct, matching, nearest
@@ -24,6 +25,7 @@ def beside(path: Path, info: ValidationInfo) -> Path:
 
 
 def database_url(url: str, info: ValidationInfo) -> str:
+    hush.hold_url(url)
     if not re.match(r"[a-z][a-z0-9+_]*://", url):
         raise ValueError('must be a SQLAlchemy URL such as "postgresql+psycopg://host/name" or "sqlite:///ledger.db"')
     kind, _, file = url.partition(":///")
@@ -112,9 +114,11 @@ Mailbox = Annotated[
 
 
 def secret_of(variable: str | None, file: Path | None, environ: Mapping[str, str]) -> str:
+    """The secret in a variable or a file, which no text shows from then on. Raises ConfigError."""
     if variable is not None:
         if not environ.get(variable):
             raise ConfigError(f"the environment variable {variable}, which holds a secret, is not set; set it")
+        hush.hold(environ[variable])
         return environ[variable]
     if file is None:
         raise ConfigError("no secret is configured; name an environment variable or a file")
@@ -124,4 +128,5 @@ def secret_of(variable: str | None, file: Path | None, environ: Mapping[str, str
         raise ConfigError(f"{file}: the secret cannot be read: {type(error).__name__}") from error
     if not text:
         raise ConfigError(f"{file}: the file of a secret is empty; write the secret into it")
+    hush.hold(text)
     return text

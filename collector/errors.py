@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from collector import hush
+
 
 class CollectorError(Exception):
-    """The root of the family. The command line catches this one, prints it, and exits."""
+    """The root of the family. The command line catches this one, prints it, and exits.
+
+    Its words become reasons in evidence, alerts, the log and the terminal, and often quote a library or a cloud: so no
+    secret comes into them.
+    """
+
+    def __init__(self, *words: Any) -> None:
+        super().__init__(*(hush.without(word) if isinstance(word, str) else word for word in words))
 
 
 class ConfigError(CollectorError):

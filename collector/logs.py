@@ -5,32 +5,18 @@ Nothing is logged in here. A secret that reaches the log in spite of everything 
 
 from __future__ import annotations
 
+import io
 import logging
-import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
 
-REDACTED = "[redacted]"
+from collector import hush
 
 # Libraries that write whole requests, with their signatures, when they are asked for everything.
 TALKATIVE = ("alembic", "apscheduler", "asyncio", "boto3", "botocore", "s3transfer", "urllib3")
-
-_SECRET_NAME = re.compile(
-    r"password|passwd|secret|token|credential|authorization|private_?key|connection_?string|api_?key", re.IGNORECASE
-)
-_SECRET_TEXT = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    r"|(?<=://)[^\s:/@]*:[^\s@/]+(?=@)"  # user and password in a URL
-    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"
-    r"|(?<=Signature=)[0-9a-f]{32,}"
-    r"|(?<=[?&;]sig=)[A-Za-z0-9%+/=_-]{20,}"  # signed addresses of Azure
-    r"|(?<=hooks\.slack\.com/)[\w/]+"
-    r"|(?i:(?<=password=)|(?<=pwd=)|(?<=secret=)|(?<=key=)|(?<=token=)|(?<=bearer ))[^\s;,&\"')]{8,}",
-    re.DOTALL,
-)
 
 
 def setup(format: str = "console", level: str = "info", stream: TextIO | None = None) -> None:
@@ -78,9 +64,34 @@ def setup(format: str = "console", level: str = "info", stream: TextIO | None = 
     logging.captureWarnings(True)
 
 
+class Hushed(io.TextIOBase):
+    """A stream that is written to as it is, less secrets: for standard error, where crashes of threads and the words
+    of a command line that was not understood end up without passing any log."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(hush.without(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+
 def without_secret_text(text: str) -> str:
-    """A text without what looks like a secret: for words that others see, which may be a library's."""
-    return _SECRET_TEXT.sub(REDACTED, text)
+    """A text without secrets: for words that others see, which may be a library's."""
+    return hush.without(text)
 
 
 def without_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -92,7 +103,7 @@ def without_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any])
 
 def _clean(name: str, value: Any) -> Any:
     if isinstance(value, str):
-        return REDACTED if value and _SECRET_NAME.search(name) else without_secret_text(value)
+        return hush.REDACTED if value and hush.SECRET_NAME.search(name) else hush.without(value)
     if isinstance(value, dict):
         return {key: _clean(str(key), member) for key, member in value.items()}
     if isinstance(value, list | tuple):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from collector import hush
 from collector.demo.cloud import SimulatedCloud
 
 LOOPBACK = ("127.", "::1", "localhost")
@@ -28,6 +29,13 @@ def no_network() -> Iterator[None]:
     patch.setattr(socket.socket, "connect", guarded)
     yield
     patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def no_secret_of_another_test() -> Iterator[None]:
+    """What one test gave as a secret is a word like any other in the next."""
+    yield
+    hush.forget()
 
 
 @pytest.fixture(scope="session")

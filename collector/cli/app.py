@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from collector import __version__, errors, logs
+from collector import __version__, errors, hush, logs
 from collector.cli.terminal import Exit, die, exit_for, out
 
 MALLOC = {-8: 2, -3: 65_536, -1: 65_536}  # M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
@@ -44,6 +44,8 @@ def main() -> None:
     """The entry point: errors of ours become one sentence and an exit code; anything else is a fault of ours."""
     _small_heap()
     gc.set_threshold(*GARBAGE)
+    hush.hold_environment(os.environ)
+    sys.stderr = logs.Hushed(sys.stderr)
     try:
         app()
     except errors.CollectorError as error:

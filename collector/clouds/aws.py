@@ -32,7 +32,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from collector import canonical
+from collector import canonical, hush
 from collector.clouds.aws_models import continuations, endpoint, lean_session, paging, partition_of, wire_name
 from collector.clouds.handle import Handle
 from collector.clouds.pace import Pace
@@ -134,7 +134,10 @@ def _guard_signature(request: Any, **_: Any) -> None:
     """Refuses to send a request that is signed with another account's key."""
     header = request.headers.get("Authorization") or b""
     found = _SIGNER.search(header if isinstance(header, bytes) else header.encode())
-    if found is None or found[1].decode() != _current().get_frozen_credentials().access_key:
+    used = _current().get_frozen_credentials()
+    if used.token:  # the key itself is never sent
+        hush.hold(used.token, passing=True)
+    if found is None or found[1].decode() != used.access_key:
         raise ConfigError("a request was about to leave with another account's signature; it was not sent")
 
 
@@ -322,7 +325,7 @@ class Edge:
         now = self.clock()
 
         def failed(failure: str, error: str, message: str, **more: Any) -> Answer:
-            body = redact({"Error": {"Code": error, "Message": message}})
+            body = redact({"Error": {"Code": error, "Message": hush.without(message)}})  # it may quote what was sent
             return Answer(body=body, started=now, duration_ms=0, failure=failure, error=error, **more)
 
         if time.monotonic() >= self.deadline:

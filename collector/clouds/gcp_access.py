@@ -20,7 +20,7 @@ from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, Ref
 from google.auth.transport.requests import Request
 from google.oauth2 import credentials, service_account
 
-from collector import canonical
+from collector import canonical, hush
 from collector.clouds.connections import CONNECTIONS_MAX
 from collector.clouds.connections import session as _session
 from collector.clouds.gcp import GcpSettings
@@ -187,6 +187,7 @@ class _Token:
                 if isinstance(error, requests.RequestException):
                     raise ConnectionError(str(error)) from error
                 raise Denied(f"the Google credentials cannot be used: {str(error)[:WORDS_MAX]}") from error
+            hush.hold(str(self.credential.token), passing=True)
             return str(self.credential.token)
 
     def sign(self, headers: dict[str, str]) -> None:

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from collector import canonical
+from collector import canonical, hush
 from collector.clouds.pace import Pace, Window
 from collector.clouds.redact import redact
 from collector.clouds.transcript import Answer
@@ -196,9 +196,9 @@ class Edge:
         now = self.clock()
 
         def failed(trouble: Trouble, **more: Any) -> Answer:
-            error = {"Code": trouble.code, "Message": trouble.message}
+            error = {"Code": trouble.code, "Message": hush.without(trouble.message)}  # it may quote what was sent
             if trouble.remedy:
-                error["Remedy"] = trouble.remedy
+                error["Remedy"] = hush.without(trouble.remedy)
             body = redact({"Error": error})
             return Answer(body=body, started=now, duration_ms=0, failure=trouble.failure, error=trouble.code, **more)
 

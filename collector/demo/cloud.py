@@ -227,6 +227,15 @@ class SimulatedCloud:
         found: list[str] = self._control("refused")
         return found
 
+    def watch(self, pattern: str) -> None:
+        """From now on all that the three clouds answer is searched for an expression; "" ends it."""
+        self._control("watch", pattern=pattern)
+
+    def crossed(self) -> dict[str, list[str]]:
+        """The words that matched in answers since ``watch``, and the hosts that answered with each."""
+        found: dict[str, list[str]] = self._control("crossed")
+        return found
+
     def reset(self) -> None:
         """The account as it was at the start, with an empty log, no faults and the first clock."""
         self._control("reset")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import gzip
 import json
 import os
 import re
@@ -37,6 +38,7 @@ from collector.demo.gcp.bed import GcpBed
 from collector.demo.proxy import LOOPBACK, Proxy, Request, Response
 
 CONTROL_BYTES_MAX = 16 * 1024 * 1024
+GZIPPED = b"\x1f\x8b"
 
 
 class Served:
@@ -57,6 +59,8 @@ class Served:
             "gcp": GcpBed(seed, scale, clock),
         }
         self._hosts = {name: re.compile("|".join(bed.hosts)) for name, bed in self.beds.items()}
+        self._watched: re.Pattern[bytes] | None = None
+        self._crossed: dict[str, set[str]] = {}
         self.served_hosts = "|".join([HOSTS, *(pattern.pattern for pattern in self._hosts.values())])
 
     def _start(self) -> None:
@@ -70,10 +74,32 @@ class Served:
         self.bed = TestBed(world, {**ANSWERS, **look_up}, self.history.note)
 
     def __call__(self, request: Request) -> Response:
+        answer = self._answer(request)
+        if self._watched is not None:
+            self._note(request, answer)
+        return answer
+
+    def _answer(self, request: Request) -> Response:
         for name, pattern in self._hosts.items():
             if pattern.fullmatch(request.host):
                 return self.beds[name].handle(request)
         return self.bed(request)
+
+    def _note(self, request: Request, answer: Response) -> None:
+        """Remembers which of the watched words an answer carries, on which host, with its body unpacked."""
+        assert self._watched is not None
+        body = gzip.decompress(answer.body) if answer.body[:2] == GZIPPED else answer.body
+        for found in set(self._watched.findall(body)):
+            self._crossed.setdefault(found.decode(), set()).add(request.host)
+
+    def watch(self, pattern: str) -> None:
+        """From now on every answer is searched for this expression, and what is found is kept for ``crossed``."""
+        self._watched = re.compile(pattern.encode()) if pattern else None
+        self._crossed = {}
+
+    def crossed(self) -> dict[str, list[str]]:
+        """The words that answers carried since ``watch``, and the hosts that answered with each."""
+        return {word: sorted(hosts) for word, hosts in list(self._crossed.items())}
 
     def set_now(self, moment: str) -> None:
         self.bed.world.set_now(datetime.fromisoformat(moment))

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from collector import hush
 from collector.errors import StoreError
 
 PATIENCE_SECONDS = 30.0  # for another process to finish writing
@@ -143,12 +144,14 @@ def _kind_of(url: str, create: bool, patience: float) -> Database:
     from collector.ledger.postgres import PostgresDatabase
     from collector.ledger.sqlite import SqliteDatabase
 
+    hush.hold_url(url)
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError):  # their words quote the URL; a password with @ or : is read as host and port
         raise StoreError(
-            "that is not the URL of a database; say sqlite:///path/to/ledger.db or postgresql+psycopg://host/name"
-        ) from error
+            "that is not the URL of a database; say sqlite:///path/to/ledger.db or postgresql+psycopg://host/name; "
+            "in a password write @, : and / as %40, %3A and %2F"
+        ) from None
     if parsed.get_backend_name() == "sqlite":
         return SqliteDatabase(parsed, create=create, patience=patience)
     if parsed.get_backend_name() == "postgresql":
