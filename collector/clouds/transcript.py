@@ -21,7 +21,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import IO, Any
 
-from collector import canonical, errors
+from collector import canonical, errors, hush
 from collector.model import Exchange
 
 EXCHANGES_MAX = 200_000  # of one run; beyond it a run is refused rather than the memory filled
@@ -180,6 +180,9 @@ class Transcript:
 
     def _keep(self, question: Question, answer: Answer) -> Kept:
         data = b"" if answer.body is None else canonical.payload(answer.body)
+        if hush.shown(data):  # the collector runs in what it observes, so its own settings may be in the answers
+            answer = replace(answer, body=hush.cleared(answer.body))
+            data = canonical.payload(answer.body)
         if len(data) > ANSWER_BYTES_MAX:
             answer = replace(answer, body=None, failure=errors.Unreadable.code, error="AnswerTooLarge")
             data = b""
@@ -191,11 +194,11 @@ class Transcript:
             page=question.page,
             last=not answer.token,
             status=answer.status,
-            error=answer.error,
+            error=hush.cleared(answer.error),
             failure=answer.failure,
             attempts=answer.attempts,
-            request_id=answer.request_id,
-            date=answer.date,
+            request_id=hush.cleared(answer.request_id),
+            date=hush.cleared(answer.date),
             as_of=answer.as_of,
             host=answer.host,
             started=answer.started,
