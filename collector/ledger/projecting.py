@@ -34,6 +34,7 @@ from collector.ledger.tables import (
 from collector.model import State
 
 CHUNK = 500  # names asked for in one statement
+WORDS_MAX = 50_000  # remembered at once: reasons may say what differs from subject to subject
 
 ReadBlob = Callable[[str], bytes]
 
@@ -50,6 +51,7 @@ class Projector:
         self.blob = blob
         self._words: dict[tuple[str, str], int] = {}
         self._pairs: dict[tuple[str, str], _Pair] = {}
+        self._free: dict[str, int] = {}
 
     def apply(self, entry: Entry) -> None:
         """Draws the consequences of one entry. Raises ValueError for an entry that lacks what its kind must say."""
@@ -65,11 +67,26 @@ class Projector:
 
     def word(self, words: sa.Table, name: str) -> int:
         """The number of one word, which is new the first time."""
-        known = self._words.get((words.name, name))
-        if known is None:
-            known = _numbers_of(self.connection, words, [name])[name]
-            self._words[words.name, name] = known
-        return known
+        return self.words(words, [name])[name]
+
+    def words(self, words: sa.Table, names: Iterable[str]) -> dict[str, int]:
+        """The numbers of a few words that come again and again; they are remembered."""
+        wanted = set(names)
+        if len(self._words) + len(wanted) > WORDS_MAX:
+            self._words.clear()
+        lacking = [name for name in wanted if (words.name, name) not in self._words]
+        if lacking:
+            numbers = _numbers_of(self, words, lacking)
+            self._words.update(((words.name, name), number) for name, number in numbers.items())
+        return {name: self._words[words.name, name] for name in wanted}
+
+    def take(self, table: sa.Table, count: int = 1) -> int:
+        """The first of so many row numbers that nobody has. Asked of the table once: who writes next waits for us."""
+        first = self._free.get(table.name)
+        if first is None:
+            first = int(self.connection.execute(_NEXT[table.name]).scalar_one())
+        self._free[table.name] = first + count
+        return first
 
     def pair(self, check: str, scope: str) -> _Pair:
         """One check over one scope as it stands."""
@@ -81,9 +98,9 @@ class Projector:
         return known
 
     def _begin_pair(self, check: str, scope: str) -> _Pair:
-        begun = _Pair(_next(self.connection, pair))
+        begun = _Pair(self.take(pair))
         values = {"id": begun.id, "check_id": self.word(check_name, check), "scope_id": self.word(scope_name, scope)}
-        self.connection.execute(sa.insert(pair), values)
+        self.connection.execute(_NEW[pair.name], values)
         return begun
 
 
@@ -101,6 +118,19 @@ class _Pair:
     since_at: int | None = None
 
 
+# Made once: to build a statement costs SQLAlchemy more than SQLite takes to execute it.
+_NUMBERED = (check_name, scope_name, subject_name, reason_text, pair, scope_interval, state_interval)
+_NEXT = {table.name: sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0) + 1) for table in _NUMBERED}
+_NEW = {table.name: sa.insert(table) for table in (*_NUMBERED, open_alert, outbox, told)}
+_CLOSE = {
+    table.name: sa.update(table)
+    .where(table.c.id == sa.bindparam("interval"))
+    .values(to_run=sa.bindparam("seq"), to_at=sa.bindparam("at"))
+    for table in (scope_interval, state_interval)
+}
+_CALMED = sa.delete(open_alert).where(open_alert.c.key == sa.bindparam("calmed"))
+
+
 def empty(connection: sa.Connection) -> None:
     """Throws all derived rows away."""
     for table in reversed(DERIVED):
@@ -110,27 +140,23 @@ def empty(connection: sa.Connection) -> None:
 # --- words ---
 
 
-def _numbers_of(connection: sa.Connection, words: sa.Table, names: Iterable[str]) -> dict[str, int]:
+def _numbers_of(projector: Projector, words: sa.Table, names: Iterable[str]) -> dict[str, int]:
     """The numbers of many words; the new ones are counted in the order of the alphabet."""
     wanted = sorted(set(names))
     found: dict[str, int] = {}
     for start in range(0, len(wanted), CHUNK):
         query = sa.select(words.c.name, words.c.id).where(words.c.name.in_(wanted[start : start + CHUNK]))
-        found.update((row.name, row.id) for row in connection.execute(query))
-    return found | _add(connection, words, [name for name in wanted if name not in found])
+        found.update((row.name, row.id) for row in projector.connection.execute(query))
+    return found | _add(projector, words, [name for name in wanted if name not in found])
 
 
-def _add(connection: sa.Connection, words: sa.Table, names: list[str]) -> dict[str, int]:
+def _add(projector: Projector, words: sa.Table, names: list[str]) -> dict[str, int]:
     if not names:
         return {}
-    first = _next(connection, words)
-    numbers = {name: number for number, name in enumerate(names, first)}
-    connection.execute(sa.insert(words), [{"id": number, "name": name} for name, number in numbers.items()])
+    numbers = {name: number for number, name in enumerate(names, projector.take(words, len(names)))}
+    rows = [{"id": number, "name": name} for name, number in numbers.items()]
+    projector.connection.execute(_NEW[words.name], rows)
     return numbers
-
-
-def _next(connection: sa.Connection, table: sa.Table) -> int:
-    return int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0) + 1)).scalar_one())
 
 
 # --- run ---
@@ -186,26 +212,24 @@ def _draw_run(projector: Projector, entry: Entry) -> None:
             "reason_id": reason if data["reason"] else None,
         },
     )
-    _move_scope(connection, found, int(seen), reason, failure, entry.seq, started)
+    _move_scope(projector, found, int(seen), reason, failure, entry.seq, started)
     if seen:
         digest = bytes.fromhex(data["observations"])
         if digest != found.observations:
             subjects = canonical.parse(projector.blob(data["observations"]))["subjects"]
-            _move_states(connection, found.id, subjects, entry.seq, started)
+            _move_states(projector, found.id, subjects, entry.seq, started)
             found.observations = digest
     connection.execute(_LATEST, {"pair": found.id, "seq": entry.seq, "digest": found.observations})
 
 
-def _move_scope(
-    connection: sa.Connection, found: _Pair, seen: int, reason: int, failure: int, seq: int, at: int
-) -> None:
+def _move_scope(projector: Projector, found: _Pair, seen: int, reason: int, failure: int, seq: int, at: int) -> None:
     """Begins a new interval when the scope is seen or blind in another way than before."""
     if (found.seen, found.reason, found.failure) == (seen, reason, failure):
         return
     before = found.interval
     if found.seen != seen:
         found.since_run, found.since_at = seq, at
-    found.interval = _next(connection, scope_interval)
+    found.interval = projector.take(scope_interval)
     found.seen, found.reason, found.failure = seen, reason, failure
     row = {
         "id": found.interval,
@@ -218,9 +242,9 @@ def _move_scope(
         "since_run": found.since_run,
         "since_at": found.since_at,
     }
-    connection.execute(sa.insert(scope_interval), row)
+    projector.connection.execute(_NEW[scope_interval.name], row)
     if before is not None:
-        _close(connection, scope_interval, [before], seq, at)
+        _close(projector.connection, scope_interval, [before], seq, at)
 
 
 _OPEN = (
@@ -239,16 +263,16 @@ _OPEN = (
 )
 
 
-def _move_states(connection: sa.Connection, pair_id: int, subjects: list[dict[str, Any]], seq: int, at: int) -> None:
+def _move_states(projector: Projector, pair_id: int, subjects: list[dict[str, Any]], seq: int, at: int) -> None:
     """New intervals for subjects that are new or judged otherwise, then the end of those that no longer hold."""
+    connection = projector.connection
     open_now = {row.name: row for row in connection.execute(_OPEN, {"pair": pair_id})}
-    reasons = _numbers_of(connection, reason_text, (subject["reason"] for subject in subjects))
-    names = _numbers_of(connection, subject_name, (s["subject"] for s in subjects if s["subject"] not in open_now))
+    reasons = projector.words(reason_text, (subject["reason"] for subject in subjects))
+    names = _numbers_of(projector, subject_name, (s["subject"] for s in subjects if s["subject"] not in open_now))
     begun: list[dict[str, Any]] = []
     present = {subject["subject"] for subject in subjects}
     ended = [row.id for name, row in sorted(open_now.items()) if name not in present]
     refreshed: list[dict[str, Any]] = []
-    number = _next(connection, state_interval)
     for subject in subjects:
         was = open_now.get(subject["subject"])
         state, reason = _NUMBER[subject["state"]], reasons[subject["reason"]]
@@ -260,7 +284,6 @@ def _move_states(connection: sa.Connection, pair_id: int, subjects: list[dict[st
         goes_on = was is not None and was.state == state
         begun.append(
             {
-                "id": number + len(begun),
                 "pair_id": pair_id,
                 "subject_id": names[subject["subject"]] if was is None else was.subject_id,
                 "state": state,
@@ -275,7 +298,9 @@ def _move_states(connection: sa.Connection, pair_id: int, subjects: list[dict[st
         if was is not None:
             ended.append(was.id)
     if begun:
-        connection.execute(sa.insert(state_interval), begun)
+        first = projector.take(state_interval, len(begun))
+        rows = [{"id": number, **row} for number, row in enumerate(begun, first)]
+        connection.execute(_NEW[state_interval.name], rows)
     if refreshed:
         connection.execute(_REFRESH, refreshed)
     if ended:
@@ -295,10 +320,7 @@ def facts_digest(facts: dict[str, Any]) -> str:
 
 
 def _close(connection: sa.Connection, table: sa.Table, ids: list[int], seq: int, at: int) -> None:
-    connection.execute(
-        sa.update(table).where(table.c.id == sa.bindparam("interval")).values(to_run=seq, to_at=at),
-        [{"interval": id} for id in ids],
-    )
+    connection.execute(_CLOSE[table.name], [{"interval": id, "seq": seq, "at": at} for id in ids])
 
 
 # --- the others ---
@@ -329,9 +351,9 @@ def _draw_alert(projector: Projector, entry: Entry) -> None:
     if event not in EVENTS:
         raise ValueError(f"an alert entry with event {event!r}; it is one of {', '.join(EVENTS)}")
     if event in ("trigger", "resolve"):
-        projector.connection.execute(sa.delete(open_alert).where(open_alert.c.key == key))
+        projector.connection.execute(_CALMED, {"calmed": key})
     if event == "trigger":
-        projector.connection.execute(sa.insert(open_alert), {"key": key, "seq": entry.seq})
+        projector.connection.execute(_NEW[open_alert.name], {"key": key, "seq": entry.seq})
     place = place_of(data["cause"], data["check"], data["scope"])
     _tell(projector, entry, key, place, event)
     held = data.get("quiet", {})
@@ -345,7 +367,7 @@ def _draw_alert(projector: Projector, entry: Entry) -> None:
         for channel in sorted(set(data["channels"]))
     ]
     if owed:
-        projector.connection.execute(sa.insert(outbox), owed)
+        projector.connection.execute(_NEW[outbox.name], owed)
 
 
 def _draw_ack(projector: Projector, entry: Entry) -> None:
@@ -354,7 +376,7 @@ def _draw_ack(projector: Projector, entry: Entry) -> None:
 
 def _tell(projector: Projector, entry: Entry, key: str, place: str, event: str) -> None:
     row = {"seq": entry.seq, "key": key, "place": place, "event": event, "at": microseconds(entry.at)}
-    projector.connection.execute(sa.insert(told), row)
+    projector.connection.execute(_NEW[told.name], row)
 
 
 def place_of(cause: str, check: str, scope: str) -> str:
