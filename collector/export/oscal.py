@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -24,10 +25,12 @@ from collector.window.findings import Finding
 VERSION = "1.2.1"
 NAMESPACE = "urn:evidence-collector:oscal:1"  # of our properties
 RESULTS_FILE, CATALOG_FILE = "oscal/assessment-results.json", "oscal/catalog.json"  # where they lie in a package
+EVENTS_MAX = 100  # of the collector, named one by one; tables/collector.csv of a package has all
 NO_PLAN = "This is the collector's own plan, not an OSCAL assessment plan: what was due, by check, scope and time."
 STATES = (
     "States of subjects as they were observed. What could not be looked at is never satisfied: its findings are "
-    "not-satisfied for the reason other. A control without a check has no finding."
+    "not-satisfied for the reason other. A control without a check has no finding, unless the collector itself is the "
+    "evidence of it."
 )
 
 
@@ -174,9 +177,36 @@ class _Writer:
             if seen.accepted:
                 found["remarks"] = one_line(seen.accepted)
             yield found
+        if any(card.by_collector for card in self.dossier.controls):
+            yield self._collector()
+
+    def _collector(self) -> dict[str, Any]:
+        """The collector as the evidence of controls: what is found of it, and the entries that count against it."""
+        own = self.dossier.own
+        amiss = [event for event in own.events if event.amiss]
+        evidence: list[dict[str, str]] = [{"description": "heartbeats, slots, alerts and anchors of the ledger"}]
+        if self.package is not None:
+            evidence[0]["href"] = "../tables/collector.csv"
+        evidence += [
+            {"description": one_line(f"entries {' '.join(map(str, event.entries)) or 'none'}: {event.what}")}
+            for event in amiss[:EVENTS_MAX]
+        ]
+        words = "; ".join(own.found.words) or "no heartbeat missed, every slot accounted for, every alert told"
+        return {
+            "uuid": self.uuid("observation", "collector"),
+            "title": "The collector itself",
+            "description": one_line(words),
+            "props": [_prop("state", own.found.state.value), _prop("until", canonical.stamp(self.dossier.until))],
+            "methods": ["EXAMINE"],
+            "types": ["control-objective"],
+            "collected": canonical.stamp(self.dossier.until),
+            "relevant-evidence": evidence,
+        }
 
     def _observation(self, seen: Seen) -> str:
         at = canonical.stamp(seen.begun) if seen.entry is None else str(seen.entry)
+        if seen.kind == "gap":  # one gap may lie around another, and so before and after it
+            at = f"{at} {canonical.stamp(seen.begun)}"
         return self.uuid("observation", seen.check, seen.scope, seen.subject, seen.kind, at)
 
     def _subject(self, name: str) -> str:
@@ -209,7 +239,9 @@ class _Writer:
     def _related(self, card: ControlCard) -> Iterator[bytes]:
         checks = [check for check in card.checks if not self.view.preview(check)]
         bad = self.view.seen(checks, bad=True)
-        uuids = (b'{"observation-uuid":"%s"}' % self._observation(seen).encode() for seen in bad)
+        found = (self._observation(seen) for seen in bad)
+        own = [self.uuid("observation", "collector")] if card.by_collector else []
+        uuids = (b'{"observation-uuid":"%s"}' % uuid.encode() for uuid in chain(own, found))
         return _array("related-observations", uuids)
 
     def _finding(self, card: ControlCard, finding: Finding, criterion: str) -> dict[str, Any]:
@@ -218,7 +250,11 @@ class _Writer:
         return {
             "uuid": self.uuid("finding", card.id, criterion),
             "title": one_line(f"{card.id} {card.title}"),
-            "description": one_line(f"{finding.words}; {finding.covered} of {finding.due} slots observed"),
+            "description": one_line(
+                finding.words
+                if card.by_collector
+                else f"{finding.words}; {finding.covered} of {finding.due} slots observed"
+            ),
             "props": [_prop("control", card.id), _prop("finding", finding.state.value), _prop("owner", card.owner)],
             "target": {
                 "type": "objective-id",
