@@ -1,11 +1,12 @@
-"""What was changed inside a window: configuration, checks, plans, keys, and the identity that asks. In words.
+"""What was changed inside a window: configuration, checks, plans, keys, and the identity that asks; and of the window
+itself, whenever that was. In words.
 
 Each change is an entry of the ledger against what stood before it, however long ago that was written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from collector.export.dossier import Change
 from collector.export.words import counted
 from collector.ledger.entry import Entry, Kind
 from collector.ledger.store import Ledger
+from collector.window.history import Event, Recorded, differences, moved_late, parts_of
 from collector.window.slots import scopes_of
 
 PRINCIPAL = "principal"  # the identity that asks, out of run entries; all other kinds are those of the entry
@@ -52,6 +54,35 @@ class Principals:
             what = f"{account} is asked by {principal}, was {known}"
             self.changes.append(Change(entry.seq, entry.at, PRINCIPAL, what))
         self._known[account] = principal
+
+
+def of_window(told: Sequence[Recorded]) -> list[Change]:
+    """What was recorded of the exported window itself, whenever it was: also before it began and after it was over."""
+    late = {after.seq for _, after in moved_late(told)}
+    found: list[Change] = []
+    before: Recorded | None = None
+    for one in told:
+        parts = [f"window {one.window} {_EVENTS[one.event]}{f' by {one.by}' if one.by else ''}"]
+        if before is None:
+            parts += [f"{name} {value}" for name, value in parts_of(one.definition)]
+        else:
+            parts += [
+                f"{name} was {was}, is {now}" for name, was, now in differences(before.definition, one.definition)
+            ]
+        parts += ["written when the window had begun"] if one.seq in late else []
+        parts += ["before its end"] if one.event is Event.CLOSE and one.at < one.definition.until else []
+        parts += [one.reason] if one.reason else []
+        found.append(Change(one.seq, one.at, Kind.WINDOW.value, "; ".join(parts)))
+        before = one
+    return found
+
+
+_EVENTS = {
+    Event.OPEN: "is open",
+    Event.CHANGE: "is defined otherwise",
+    Event.CLOSE: "is closed",
+    Event.GONE: "is configured no longer",
+}
 
 
 def _what(ledger: Ledger, entry: Entry, before: Entry | None) -> str:

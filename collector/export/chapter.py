@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import TypeVar
 
 from collector.criteria import CRITERIA
-from collector.export import timeline
+from collector.export import timeline, window_html
 from collector.export.dossier import CheckCard, ControlCard, Dossier, Life
 from collector.export.markup import Head, Html, fill, join, table, terms
 from collector.export.words import Clock, counted, delivered, duration, number, utc
@@ -166,6 +166,7 @@ def control_section(view: View, control: ControlCard, finding: Finding) -> Html:
     if control.checks:
         parts += [checks_table(view, control.checks)]
         parts += body(view, anchor(control.id), f"{control.id}, {control.title}", control.checks, lines)
+        parts += window_html.by_scope(view, control.id, control.checks)
     return fill(
         '<section class="control" id="{anchor}">\n<h2>{id}: {title}</h2>\n{parts}</section>\n',
         anchor=anchor(control.id),

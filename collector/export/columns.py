@@ -162,6 +162,37 @@ COVERAGE = Table(
         Column("longest_gap_since", Form.TIME, "When that stretch began."),
     ),
 )
+COVERAGE_BY_CONTROL = Table(
+    "coverage_by_control",
+    "One row for each control and scope: how much of what was due for it was observed, over all checks that count.",
+    (
+        Column("control", Form.ID, "The control's id."),
+        SCOPE,
+        Column("checks", Form.TEXT, "The checks that count for it over this scope: all that it binds but previews."),
+        Column("due", Form.WHOLE, "Slots due, of all these checks."),
+        Column("covered", Form.WHOLE, "Slots with every subject determined: observed and late."),
+        Column("observed", Form.WHOLE, "In time, every subject determined."),
+        Column("late", Form.WHOLE, "Every subject determined, begun after the grace."),
+        Column("partial", Form.WHOLE, "Some subjects undetermined."),
+        Column("gap", Form.WHOLE, "Declared: nobody could look."),
+        Column("missed", Form.WHOLE, "Neither a run nor a declared gap."),
+        Column("coverage", Form.WORD, "Covered of due, rounded down."),
+        Column(
+            "longest_gap_s",
+            Form.WHOLE,
+            "Whole seconds of the longest stretch in which one of them had no covered slot.",
+        ),
+        Column("longest_gap", Form.WORD, "The same in words."),
+        Column("longest_gap_since", Form.TIME, "When that stretch began."),
+        Column(
+            "unplanned_s",
+            Form.WHOLE,
+            "Whole seconds of the longest stretch for which the plan asked nothing of one of them, where that is "
+            "longer than the window's frequency; empty otherwise.",
+        ),
+        Column("unplanned_since", Form.TIME, "When that stretch began."),
+    ),
+)
 RECONCILIATION = Table(
     "reconciliation",
     "One row for each account and stretch of looks that found the same: what was planned against what two sources of "
@@ -185,7 +216,8 @@ RECONCILIATION = Table(
 )
 CHANGES = Table(
     "changes",
-    "One row for each change of configuration, check, plan, key or asking identity.",
+    "One row for each change of configuration, check, plan, key or asking identity in the window, and for each entry "
+    "about the window itself, whenever it was written.",
     (
         Column("entry", Form.WHOLE, "Ledger entry."),
         Column("at", Form.TIME, "When it was written."),
@@ -316,6 +348,7 @@ TABLES = (
     STATES_OVER_TIME,
     EXCEPTIONS,
     COVERAGE,
+    COVERAGE_BY_CONTROL,
     RECONCILIATION,
     CHANGES,
     ALERTS,

@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from collector.window.coverage import Coverage
+from collector.window.coverage import ControlCoverage, Coverage
 from collector.window.findings import Deviation, Finding, Stretch
+from collector.window.frequency import Sparse
+from collector.window.history import Recorded
 from collector.window.itself import Beat, Itself
 from collector.window.slots import Plan, Ran, Slot
 
@@ -282,3 +284,7 @@ class Dossier:
     plans: tuple[Plan, ...] = ()  # of the range, as far as they speak of the window
     item_rows: int = 0  # how many subjects ``items`` gives over all runs
     reconciled: tuple[Reconciled, ...] = ()  # known once the call logs were read
+    control_coverage: tuple[ControlCoverage, ...] = ()  # of the checks that count, in the order of ``controls``
+    frequency_s: int | None = None  # how often the window promises that each check is observed
+    seldom: tuple[Sparse, ...] = ()  # what was planned less often than that
+    history: tuple[Recorded, ...] = ()  # every entry about the window, also from outside of it

@@ -18,7 +18,7 @@ from collector import __version__, canonical
 from collector.check import Stage
 from collector.config import Settings, Window
 from collector.errors import ConfigError, ExportError
-from collector.export import changes, itself, life, outside
+from collector.export import changes, itself, life, outside, recorded
 from collector.export.dossier import (
     AlertLine,
     CheckCard,
@@ -36,8 +36,10 @@ from collector.ledger.projection import Interval
 from collector.ledger.store import Ledger
 from collector.model import State
 from collector.tomlfile import nearest
-from collector.window.coverage import coverage
+from collector.window.coverage import by_control, coverage
 from collector.window.findings import Deviation, Finding, Stretch, after_the_end, deviations, finding
+from collector.window.frequency import Sparse, sparse
+from collector.window.history import Recorded
 from collector.window.itself import for_control
 from collector.window.slots import Declared, Due, Plan, Ran, Slot, account_for, due, in_force, plan_from
 
@@ -86,7 +88,8 @@ def read(
     asked: Asked | None = None,
     by: str = "",
 ) -> Dossier:
-    """Everything that the ledger says about the window ``name`` of the configuration, or what was ``asked`` for of it.
+    """Everything that the ledger says about the window ``name``, or what was ``asked`` for of it. A window that is
+    configured no longer is the one that the ledger last defined.
 
     Only entries before ``upto`` are looked at; by default those of the newest checkpoint, which is what a package can
     hold: sign before exporting. Of a window that has not ended, the part is read whose runs must have begun by
@@ -94,7 +97,7 @@ def read(
     a scope that it is not about; ExportError when there is nothing to say yet.
     """
     asked = asked or Asked()
-    window, key, last = _window(ledger, settings, name, upto)
+    window, told, key, last = _window(ledger, settings, name, upto)
     since, until = _span(window, settings.schedule.grace, exported_at, name)
     plans = plans_of(entry.data for entry in ledger.entries(0, last, kinds=[Kind.PLAN]))
     plans = [plan for plan in plans if plan.since < until and plan.until > since]
@@ -120,6 +123,7 @@ def read(
     lines = coverage(slots, until)
     found = deviations(stretches, since, until)
     belated = after_the_end(slots, until)
+    seldom = _seldom(plans, slots, about, since, until, window)
     counted_checks = _counted(announced)
     alerts = life.alert_lines(
         ledger.entries(0, last, kinds=life.KINDS),
@@ -138,6 +142,7 @@ def read(
     own = itself.own(beats, known, slots, alerts, anchors, changed, since, until, grace)
     rests_on = _rests_on(ledger, first, configs, ran.cards, found, lives, shown)
     rests_on = tuple(sorted({*rests_on, *(beat.seq for beat in beats if beat.seq < first)}))
+    rests_on = tuple(sorted({*rests_on, *(one.seq for one in told if one.seq < first)}))
     return Dossier(
         name=name,
         since=since,
@@ -159,14 +164,14 @@ def read(
         findings=tuple(
             _by_collector(card, own)
             if card.by_collector and not card.checks
-            else finding(card.id, [check for check in card.checks if check in counted_checks], lines, found, belated)
+            else finding(card.id, _those(card, counted_checks), lines, found, belated, seldom)
             for card in controls
         ),
         own=own,
         stretches=tuple(stretches),
         blind=_blind(ledger, about, since, until, last),
         alerts=tuple(line for line in alerts if line.at >= since),
-        changes=tuple(sorted(changed, key=lambda change: change.seq)),
+        changes=tuple(sorted([*changed, *changes.of_window(told)], key=lambda change: change.seq)),
         items=lambda: _items(ledger, first, last, about, since, until),
         criteria=tuple(id for id in window.criteria if not asked.criteria or id in asked.criteria),
         scopes=scopes,
@@ -183,13 +188,16 @@ def read(
         by=by,
         plans=tuple(plans),
         item_rows=sum(run.population or 0 for run in ran.runs),
+        control_coverage=tuple(by_control(((card.id, _those(card, counted_checks)) for card in controls), lines)),
+        frequency_s=None if window.frequency is None else int(window.frequency),
+        seldom=tuple(seldom),
+        history=tuple(told),
     )
 
 
-def _window(ledger: Ledger, settings: Settings, name: str, upto: int | None) -> tuple[Window, str, int]:
-    window = settings.windows.get(name)
-    if window is None:
-        raise ConfigError(f"the configuration has no window {name!r}; {nearest(name, settings.windows)}")
+def _window(
+    ledger: Ledger, settings: Settings, name: str, upto: int | None
+) -> tuple[Window, Sequence[Recorded], str, int]:
     key = ledger.key()
     if key is None:
         raise ExportError(
@@ -199,7 +207,8 @@ def _window(ledger: Ledger, settings: Settings, name: str, upto: int | None) -> 
         upto = max((item.size for item in ledger.checkpoints()), default=0)
     if not upto:
         raise ExportError("the ledger has no checkpoint yet: nothing was signed; run `collector once` first")
-    return window, str(key), upto
+    known = recorded.histories(ledger, upto)
+    return recorded.window(settings, known, name), known.get(name, ()), str(key), upto
 
 
 def _span(window: Window, grace_s: int, exported_at: datetime, name: str) -> tuple[datetime, datetime]:
@@ -356,6 +365,19 @@ def _by_collector(card: ControlCard, own: Own) -> Finding:
     """The collector's own finding for a control that it is the evidence of. Slots of checks are none of its own."""
     state, words = for_control(own.found, card.criteria)
     return Finding(card.id, state, 0, 0, (), timedelta(0), words)
+
+
+def _seldom(
+    plans: Iterable[Plan], slots: Iterable[Slot], about: Filter, since: datetime, until: datetime, window: Window
+) -> list[Sparse]:
+    """What was planned less often than the window promises."""
+    if window.frequency is None:
+        return []
+    return sparse(plans, slots, about.covers, since, until, timedelta(seconds=window.frequency))
+
+
+def _those(card: ControlCard, counted_checks: Collection[str]) -> list[str]:
+    return [check for check in card.checks if check in counted_checks]
 
 
 def _counted(announced: Iterable[Entry]) -> frozenset[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from collector.criteria import EDITION
-from collector.export import itself_html, timeline
+from collector.export import itself_html, timeline, window_html
 from collector.export.chapter import (
     View,
     anchor,
@@ -104,7 +104,10 @@ GLOSSARY = (
             ("not satisfied", "At least one exception was seen, however short."),
             (
                 "undetermined",
-                "No exception was seen, and not every slot was covered: nobody can say that there was none.",
+                (
+                    "No exception was seen, and not every slot was covered, or less was planned than the window "
+                    "promises: nobody can say that there was none."
+                ),
             ),
             ("no check", "No check is bound to the control. It is evidenced elsewhere, by what is collected by hand."),
             (
@@ -134,6 +137,7 @@ def html(dossier: Dossier, view: View | None = None) -> str:
             Html("<main>\n"),
             not_over(view),
             at_a_glance(view),
+            window_html.section(view),
             strength(dossier),
             summary(view),
             *chapters,
@@ -156,6 +160,7 @@ def cover(view: View) -> Html:
     dossier, clock = view.dossier, view.clock
     contents = [
         ("glance", "At a glance"),
+        ("window", "The window, and since when it is known"),
         ("strength", "How strong this evidence is, and what it does not prove"),
         ("controls", "The controls"),
         *((anchor(control.id), f"{control.id}: {control.title}") for control in dossier.controls),

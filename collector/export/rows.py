@@ -139,6 +139,31 @@ def coverage(dossier: Dossier) -> Iterator[Row]:
         )
 
 
+def coverage_by_control(dossier: Dossier) -> Iterator[Row]:
+    seldom = {(item.check, item.scope): item for item in dossier.seldom}
+    for line in dossier.control_coverage:
+        rare = [seldom[check, line.scope] for check in line.checks if (check, line.scope) in seldom]
+        longest = max((item.longest for item in rare), default=None)
+        yield (
+            line.control,
+            line.scope,
+            " ".join(line.checks),
+            line.due,
+            line.covered,
+            line.observed,
+            line.late,
+            line.partial,
+            line.gap,
+            line.missed,
+            percent(line.covered, line.due),
+            int(line.longest_gap.total_seconds()),
+            duration(line.longest_gap),
+            line.longest_gap_since,
+            None if longest is None else int(longest.total_seconds()),
+            min((item.since for item in rare if item.longest == longest), default=None),
+        )
+
+
 def reconciliation(dossier: Dossier) -> Iterator[Row]:
     for line in dossier.reconciled:
         yield (

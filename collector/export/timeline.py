@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
-from enum import IntEnum
+from datetime import datetime
 from html import escape
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
 from collector.export.words import short
+from collector.window import picture
 from collector.window.findings import Deviation
-from collector.window.slots import Slot, SlotState
+from collector.window.picture import Mark, mark, ticks
+from collector.window.slots import Slot
+
+__all__ = ["COLUMNS", "LEGEND", "Lane", "Mark", "chosen", "columns", "definitions", "draw", "mark", "swatch", "ticks"]
 
 WIDTH = 1000
 LABEL = 208  # of that, for the names of scopes
@@ -29,18 +32,6 @@ HEADING = 26
 AXIS = 26
 NAME_LENGTH = 30
 LANES_MAX = 60
-
-
-class Mark(IntEnum):
-    """What a slot looks like. The greater the graver; where several share a column the gravest is drawn."""
-
-    NOBODY = 1  # observed, and no subject to judge: not a pass
-    SATISFIED = 2
-    LATE = 3
-    PARTIAL = 4
-    GAP = 5
-    MISSED = 6
-    EXCEPTION = 7
 
 
 LEGEND = {
@@ -75,73 +66,9 @@ class Lane:
     deviations: Sequence[Deviation]
 
 
-def mark(slot: Slot) -> Mark:
-    """What a slot looks like."""
-    if slot.state is SlotState.MISSED:
-        return Mark.MISSED
-    if slot.state is SlotState.GAP or slot.run is None:
-        return Mark.GAP
-    states = slot.run.states
-    if states.get("not-satisfied", 0):
-        return Mark.EXCEPTION
-    if slot.state is SlotState.PARTIAL:
-        return Mark.PARTIAL
-    if slot.state is SlotState.LATE:
-        return Mark.LATE
-    return Mark.SATISFIED if states.get("satisfied", 0) else Mark.NOBODY
-
-
 def columns(slots: Sequence[Slot], since: datetime, until: datetime) -> list[int]:
-    """The mark of each column, 0 where nothing was due."""
-    found = [0] * COLUMNS
-    begin, scale = since.timestamp(), COLUMNS / (until - since).total_seconds()
-    times = [slot.due.at.timestamp() for slot in slots]
-    for slot, start, end in zip(slots, times, _ends(times, until.timestamp()), strict=True):
-        drawn = int(mark(slot))
-        first = min(int((start - begin) * scale), COLUMNS - 1)
-        last = max(first, min(-int(-(end - begin) * scale // 1) - 1, COLUMNS - 1))
-        for column in range(first, last + 1):
-            if found[column] < drawn:
-                found[column] = drawn
-    return found
-
-
-def _ends(times: Sequence[float], until: float) -> list[float]:
-    """Where each slot's stretch ends: at the next slot, but not across a pause of the plan, where nothing was due.
-
-    A step is a pause when it is longer than the steps on both sides of it.
-    """
-    steps = [after - before for before, after in zip(times, [*times, until][1:], strict=True)]
-    ends = []
-    for index, step in enumerate(steps):
-        beside = [steps[place] for place in (index - 1, index + 1) if 0 <= place < len(steps) - 1]
-        ends.append(times[index] + (min(step, max(beside)) if beside else step))
-    return ends
-
-
-# --- the axis ---
-
-
-def ticks(since: datetime, until: datetime, zone: ZoneInfo) -> list[tuple[datetime, str]]:
-    """Beginnings of days, weeks or months of the zone inside the window, labelled; about 16 at most."""
-    days = (until - since) / timedelta(days=1)
-    step = next((n for n in (1, 2, 7, 14) if days / n <= 16), 0)
-    begin, end = (moment.astimezone(zone).date() for moment in (since, until))
-    found: list[date] = []
-    day = begin
-    while day <= end:
-        if step in (1, 2):
-            chosen = (day - begin).days % step == 0
-        elif step:
-            chosen = day.weekday() == 0 and (day.toordinal() // 7) % (step // 7) == 0
-        else:
-            chosen = day.day == 1
-        if chosen:
-            found.append(day)
-        day += timedelta(days=1)
-    every = -(-len(found) // 16)
-    shown = [(datetime.combine(day, time(0), zone), day) for day in found[:: max(every, 1)]]
-    return [(at, f"{day.day} {day:%b}" if step else f"{day:%b %Y}") for at, day in shown if since <= at < until]
+    """The mark of each column of a lane, 0 where nothing was due."""
+    return picture.columns(slots, since, until, COLUMNS)
 
 
 # --- drawing ---

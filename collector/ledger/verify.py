@@ -95,6 +95,7 @@ HELD_SUBJECTS_MAX = 300_000  # of observations that are kept because the next ru
 
 UTC = timezone.utc  # noqa: UP017  Python 3.9 knows no datetime.UTC
 Slot = tuple[str, Any, Any]  # outcome, run, seq of a gap entry
+Hole = tuple[float, str]  # how many seconds a stretch lasted, and when it began; 0 and "" where there is none
 STATES = ("satisfied", "not-satisfied", "not-applicable", "undetermined")
 STATE_SET = frozenset(STATES)
 OUTCOMES = ("observed", "late", "partial", "gap", "missed")
@@ -630,6 +631,12 @@ def seconds(stamp: str) -> float:
     return datetime.fromisoformat(stamp[:-1] + "+00:00").timestamp()  # noqa: FURB162  Python 3.9 knows no Z
 
 
+def gravest(holes: Sequence[Hole]) -> Hole:
+    """The longest of some stretches, of several that are as long the first; nothing of none."""
+    longest = max((length for length, _ in holes), default=0.0)
+    return longest, min((since for length, since in holes if length == longest and since), default="")
+
+
 def stamp_of(unix: float) -> str:
     """The other way; microseconds are rounded."""
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=unix)
@@ -1043,6 +1050,7 @@ class Proof:
             (self.account_for, "plan.json"),
             (self.compare_results, "tables/results.csv"),
             (self.compare_coverage, "tables/coverage.csv"),
+            (self.compare_coverage_by_control, "tables/coverage_by_control.csv"),
             (self.compare_runs, "tables/items.csv"),
             (self.compare_others, "tables"),
             (self.check_controls, "controls.json"),
@@ -1225,6 +1233,7 @@ class Proof:
             "key": self._keep,
             "check": self._keep,
             "expiry": self._keep,
+            "window": self._keep,
         }
         older = {"config": self._config, "alert": self._alert, "delivery": self._delivery, "ack": self._ack}
         older["heartbeat"] = self._heartbeat
@@ -2031,7 +2040,86 @@ class Proof:
             raise BrokenError((name, f"leaves out {' over '.join(min(dues))}"))
         self.proved.append("results.csv and coverage.csv say what plans, runs and gaps in the ledger say")
 
+    def compare_coverage_by_control(self) -> None:
+        """The same for each control and scope, over the checks that count; and what was planned too seldom of them."""
+        name = "tables/coverage_by_control.csv"
+        if name not in self.files.sums and not self._about_window():
+            return  # older packages do not have it
+        dues: dict[str, dict[str, list[tuple[str, str]]]] = {}
+        for (_, check, scope, due), (state, *_) in self.slots.items():
+            dues.setdefault(check, {}).setdefault(scope, []).append((due, state))
+        cards = self._bound()
+        left = {(id, scope) for id, checks in cards.items() for check in checks for scope in dues.get(check, ())}
+        # Of a check that never ran no entry need be here: then it may count or not.
+        stages = {entry["check"]: entry["stage"] for _, entry in sorted(self.kept.items()) if entry["kind"] == "check"}
+        rare = self._planned_too_seldom(dues)
+        columns = ("control", "scope", "checks", "due", *OUTCOMES, "covered", "longest_gap_s", "longest_gap_since_utc")
+        for number, (id, scope, listed, *stated) in self._rows(
+            name[7:-4], (*columns, "unplanned_s", "unplanned_since_utc")
+        ):
+            where = f"{name} row {number}"
+            if (id, scope) not in left:
+                raise BrokenError((where, f"{id} had nothing due over {scope}, or is there twice"))
+            left.remove((id, scope))
+            counting = listed.split(" ")
+            there = sorted({check for check in cards[id] if scope in dues.get(check, ())})
+            if counting != [check for check in there if check in counting] or any(
+                (check in counting) == (stages[check] == "preview") for check in there if check in stages
+            ):
+                raise BrokenError((where, f"counts other checks for {id} than the ledger: {listed}"))
+            lanes = [sorted(dues[check][scope]) for check in counting]
+            states = [state for lane in lanes for _, state in lane]
+            counts = [states.count(outcome) for outcome in OUTCOMES]
+            hole = gravest([self._hole(lane) for lane in lanes])
+            gap = gravest([rare[check, scope] for check in counting if (check, scope) in rare])
+            wanted = [len(states), *counts, counts[0] + counts[1], int(hole[0]), hole[1]]
+            wanted += [int(gap[0]), gap[1]] if gap[1] else ["", ""]
+            if stated != [str(value) for value in wanted]:
+                raise BrokenError((where, f"counts other slots than the ledger: {id} over {scope}"))
+        for id, scope in sorted(left):
+            if any(stages.get(check, "preview") != "preview" for check in cards[id] if scope in dues.get(check, ())):
+                raise BrokenError((name, f"leaves out {id} over {scope}"))
+        self.proved.append("coverage_by_control.csv adds up what the same slots say of each control")
+
+    def _about_window(self) -> list[dict[str, Any]]:
+        """The entries about the exported window, as far as they are here, in the order of the ledger."""
+        name = self.predicate["window"]["name"]
+        return [e for _, e in sorted(self.kept.items()) if e["kind"] == "window" and e["window"] == name]
+
+    def _planned_too_seldom(self, dues: dict[str, dict[str, list[tuple[str, str]]]]) -> dict[tuple[str, str], Hole]:
+        """By check and scope the longest stretch for which a plan asked nothing of it, where the window promised more.
+
+        Each is held to the promise while it is planned; what was in the window's first plan is from its start on.
+        """
+        told = self._about_window()
+        frequency = told[-1]["frequency_s"] if told else None
+        if frequency is None:
+            return {}
+        planned: dict[tuple[str, str], tuple[str, str]] = {}
+        for known in self.plans.values():
+            for begin, end, plan in in_force(known):
+                begin, end = max(begin, self.since), min(end, self.until)
+                for item in plan["checks"] if begin < end else ():
+                    for scope in scopes_of(plan, item):
+                        if self.covers(item["check"], scope):
+                            first = planned.get((item["check"], scope), (begin, end))[0]
+                            planned[item["check"], scope] = (first, end)
+        earliest = min((begin for begin, _ in planned.values()), default=self.since)
+        found: dict[tuple[str, str], Hole] = {}
+        for (check, scope), (begin, end) in planned.items():
+            early = seconds(begin) - seconds(earliest) <= frequency
+            moments = [self.since if early else begin, *sorted(d for d, _ in dues.get(check, {}).get(scope, ())), end]
+            times = [seconds(moment) for moment in moments]
+            longest = gravest([(times[n] - times[n - 1], moments[n - 1]) for n in range(1, len(times))])
+            if longest[0] > frequency:
+                found[check, scope] = longest
+        return found
+
     def _longest_hole(self, dues: Sequence[tuple[str, str]]) -> tuple[int, str]:
+        longest, since = self._hole(dues)
+        return int(longest), since
+
+    def _hole(self, dues: Sequence[tuple[str, str]]) -> Hole:
         """The longest stretch without a covered slot, up to the window's end: seconds, and when it began."""
         longest, since, hole = 0.0, "", ""
         for due, state in [*dues, (self.until, "observed")]:
@@ -2041,7 +2129,7 @@ class Proof:
                 length = seconds(due) - seconds(hole)
                 longest, since = max((longest, since), (length, hole), key=lambda item: item[0])
                 hole = ""
-        return int(longest), since
+        return longest, since
 
     def compare_runs(self) -> None:
         """items.csv, populations.csv, states.csv, exceptions.csv and sampling.json against the observations."""
@@ -2281,6 +2369,15 @@ class Proof:
         for seq, (kind, moment) in at.items():
             if kind == "key" and self.since <= moment < self.until and seq not in seen:
                 raise BrokenError((name, f"leaves out the change of the key at entry {seq}"))
+        before = None
+        for told in self._about_window():
+            if told["previous"] != before:
+                raise BrokenError(
+                    (name, f"leaves out what entry {told['previous']} said of the window before this one")
+                )
+            before = told["seq"]
+            if before not in seen:
+                raise BrokenError((name, f"leaves out what entry {before} says of the window"))
 
     def _compare_decisions(self) -> None:
         """Those of the window; what ended one may have come after it, up to the export."""
@@ -2485,7 +2582,10 @@ class Proof:
         settings = [config["settings"] for config in self.configs.values() if config.get("settings")]
         named = [one["windows"][window["name"]] for one in settings if window["name"] in one.get("windows", {})]
         dated = [(one["start"], one["end"]) for one in named if STAMP.fullmatch(one["start"])]
-        if not named or (dated and (window["since"], window["ends"]) not in dated):
+        told = self._about_window()
+        if told:
+            self._compare_window(window, told)
+        elif not named or (dated and (window["since"], window["ends"]) not in dated):
             self.unproved.append(
                 f"that the window {window['name']} was agreed before its end: no configuration in the package names it "
                 "with these dates; compare them with what you were told"
@@ -2495,6 +2595,35 @@ class Proof:
             self.unproved.append(
                 f"why a slot counts as late only after {self.predicate['grace_s']:,} s: configured was {graces[-1]:,} s"
             )
+
+    def _compare_window(self, window: Any, told: Sequence[Any]) -> None:
+        """Since when the ledger knows the window with these dates, and what was changed of it when it had begun."""
+        name, dates = window["name"], (window["since"], window["ends"])
+        alike = len(told)
+        while alike and (told[alike - 1]["start"], told[alike - 1]["end"]) == dates:
+            alike -= 1
+        first = told[alike] if alike < len(told) else None
+        if first is None or first["at"] >= window["ends"]:
+            why = "names it with other dates" if first is None else f"was written at {first['at']}, when it was over"
+            self.unproved.append(
+                f"that the window {name} was agreed before its end: entry {(first or told[-1])['seq']} {why}; compare "
+                "them with what you were told"
+            )
+        else:
+            when = "before it began" if first["at"] <= window["since"] else "when it had begun, and before its end"
+            self.proved.append(
+                f"the window {name} was recorded with these dates by entry {first['seq']} of {first['at']}, {when}"
+            )
+        parts = ("start", "end", "zone", "criteria", "scopes", "frequency_s", "hold")
+        for place in range(1, len(told)):
+            old, new = told[place - 1 : place + 1]
+            other = [part for part in parts if old[part] != new[part]]
+            if other and new["at"] >= min(old["start"], new["start"]):
+                words = "; ".join(f"{part} was {old[part]}, is {new[part]}" for part in other)
+                self.unproved.append(
+                    f"why the window {name} was defined otherwise when it had begun: entry {new['seq']} of "
+                    f"{new['at']}, {words}"
+                )
 
     def _check_versions(self, name: str, cards: Sequence[Any]) -> None:
         versions = {(c["id"], c["version"], c["source"], str(c["limits"])) for c in cards}
@@ -2706,6 +2835,7 @@ def scopes_of(plan: dict[str, Any], item: dict[str, Any]) -> list[str]:
 COMPARED = (
     "results",
     "coverage",
+    "coverage_by_control",
     "items",
     "populations",
     "states",

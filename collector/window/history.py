@@ -137,6 +137,11 @@ def differences(old: Definition, new: Definition) -> list[tuple[str, str, str]]:
     return [(WORDS.get(name, name), _text(was[name]), _text(now[name])) for name in was if was[name] != now[name]]
 
 
+def parts_of(definition: Definition) -> list[tuple[str, str]]:
+    """Each part of a definition with its value as text."""
+    return [(WORDS.get(name, name), _text(value)) for name, value in definition.fields().items()]
+
+
 def _text(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(value) or "all"

@@ -137,7 +137,7 @@ def test_every_older_entry_that_it_rests_on_is_proved(eventful: Eventful, dossie
     named = {"alert", "delivery", "ack", "acceptance"}
     assert {eventful.entries[name].seq for name in named} <= proved
     kinds = {eventful.ledger.entry(seq).kind.value for seq in proved}
-    assert kinds == {"key", "check", "run", "alert", "delivery", "ack", "acceptance"}
+    assert kinds == {"key", "check", "run", "alert", "delivery", "ack", "acceptance", "window"}
     assert max(proved) < first
     assert predicate(packed)["counts"]["proofs"] == len(proved)
 

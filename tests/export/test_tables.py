@@ -26,6 +26,7 @@ NAMES = [
     "states",
     "exceptions",
     "coverage",
+    "coverage_by_control",
     "reconciliation",
     "changes",
     "alerts",
