@@ -256,6 +256,34 @@ def test_at_each_moment_one_plan_holds(known: list[Plan]) -> None:
     assert all(since < until for since, until, _ in stretches)
 
 
+def test_a_day_on_which_everything_changes_is_counted_by_hand() -> None:
+    """Cadence at 5:30, a check more from 8:00, a scope less from 10:00; another account from 6:15 to 9:00 alone."""
+
+    def asks(check: str, every_h: int, *scopes: str) -> PlannedCheck:
+        return PlannedCheck(check, scopes, every_h * 3600)
+
+    def holds(seq: int, account: str, hour: float, *checks: PlannedCheck) -> Plan:
+        return Plan(seq, account, START + hour * HOUR, START + 400 * DAY, checks)
+
+    known = [
+        holds(1, "aws/1", -24, asks("aws-a-b", 1, "aws/1/eu", "aws/1/us")),
+        holds(2, "aws/1", 5.5, asks("aws-a-b", 2, "aws/1/eu", "aws/1/us")),
+        holds(4, "aws/1", 8, asks("aws-a-b", 2, "aws/1/eu", "aws/1/us"), asks("aws-c-d", 3, "aws/1")),
+        holds(6, "aws/1", 10, asks("aws-a-b", 2, "aws/1/eu"), asks("aws-c-d", 3, "aws/1")),
+        holds(3, "aws/2", 6.25, asks("aws-a-b", 1, "aws/2/eu")),
+        holds(5, "aws/2", 9),  # it leaves: nothing is due of it any more
+    ]
+    hours: dict[tuple[str, str], list[float]] = {}
+    for item in due(known, START, START + 12 * HOUR):
+        hours.setdefault((item.check, item.scope), []).append((item.at - START) / HOUR)
+    assert hours == {
+        ("aws-a-b", "aws/1/eu"): [0, 1, 2, 3, 4, 5, 6, 8, 10],
+        ("aws-a-b", "aws/1/us"): [0, 1, 2, 3, 4, 5, 6, 8],
+        ("aws-c-d", "aws/1"): [9],
+        ("aws-a-b", "aws/2/eu"): [7, 8],
+    }
+
+
 def test_a_plan_that_ends_before_it_begins_holds_never() -> None:
     item = PlannedCheck("aws-a-b", ("aws/1",), 3600)
     known = [
