@@ -235,7 +235,7 @@ class Daemon:
     def _beat(self, sign: Sign = Sign.BEAT, reason: str = "") -> None:
         """Writes a sign of life, and tells who waits for it outside: a receiver that is gone holds up nothing."""
         entry = self.operation.heartbeat(sign, reason)
-        self.metrics.beat(entry.at)
+        self.metrics.beat(entry.at, entry.data["every_s"])
         if self.outside is not None:
             threading.Thread(target=self._tell_outside, args=(self.outside, entry.data), daemon=True).start()
 

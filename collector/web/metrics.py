@@ -78,6 +78,7 @@ class Metrics:
         self._leading = self._gauge("leader", "1 while this process collects, 0 while it stands by.")
         self._checkpoint = self._gauge("checkpoint_timestamp_seconds", "When the ledger was last signed.")
         self._beat = self._gauge("heartbeat_timestamp_seconds", "When this process last wrote that it is alive.")
+        self._every = self._gauge("heartbeat_interval_seconds", "After how many seconds the next heartbeat is due.")
         self._untold = self._counter("heartbeat_url_failures", "Heartbeats that the URL outside did not take.")
         self._fed = self._counter("feed_events", "Events of change feeds, by what became of them.", "cloud", "outcome")
         self._calls = self._counter(
@@ -154,9 +155,10 @@ class Metrics:
             for outcome in DELIVERY_OUTCOMES:
                 self._deliveries.labels(name, outcome)
 
-    def beat(self, at: datetime) -> None:
-        """A heartbeat was committed."""
+    def beat(self, at: datetime, every_s: int = 0) -> None:
+        """A heartbeat was committed; the next one is due after ``every_s``, so that an alert rule need not know it."""
         self._beat.set(at.timestamp())
+        self._every.set(every_s)
 
     def untold(self) -> None:
         """Counts a heartbeat that nobody outside heard of."""
