@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.model import State
-from collector.window.itself import TOLERANCE, Beat, Sign, Told, itself
+from collector.window.itself import TOLERANCE, Beat, Sign, Told, for_control, itself
 from collector.window.slots import Due, Slot, SlotState
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -153,3 +153,55 @@ def test_missed_heartbeats_are_those_that_a_slow_count_finds(minutes, every, lat
     it = found(beats)
     assert it.missed == slow
     assert abs(it.up - up) <= timedelta(seconds=60)
+
+
+def test_an_alert_that_quiet_hours_hold_back_is_not_lost():
+    held = Told(1, START, None, None, held=END - GRACE)
+    assert found(WHOLE, alerts=[held]).state is State.SATISFIED
+    assert found(WHOLE, alerts=[Told(1, START, None, None, held=END - GRACE - HOUR)]).undelivered
+
+
+def test_a_silence_over_the_whole_window_is_one_although_no_heartbeat_lies_in_it():
+    it = found([beat(-1), beat(13)])
+    assert (it.state, it.beats, it.missed) == (State.NOT_SATISFIED, 0, 13 - 1)
+    (silence,) = it.silences
+    assert (silence.before.at, silence.after.at) == (START - HOUR, START + 13 * HOUR)
+
+
+def test_nothing_due_is_no_pass():
+    it = found(WHOLE, slots=())
+    assert it.state is State.UNDETERMINED
+    assert it.words[0].startswith("nothing was due")
+
+
+MISSED = Slot(Due(START, "c", "s", "a"), SlotState.MISSED)
+LOST = Told(1, START, None, None)
+
+
+@pytest.mark.parametrize(
+    ("what", "looking", "telling"),
+    [
+        ({}, State.SATISFIED, State.SATISFIED),
+        ({"slots": [MISSED]}, State.NOT_SATISFIED, State.SATISFIED),
+        ({"anchors": (1, 1)}, State.NOT_SATISFIED, State.SATISFIED),
+        ({"alerts": [LOST]}, State.SATISFIED, State.NOT_SATISFIED),
+        ({"beats": WHOLE[:5]}, State.NOT_SATISFIED, State.UNDETERMINED),  # who is silent tells nobody, as far as known
+        ({"beats": WHOLE[5:]}, State.NOT_SATISFIED, State.UNDETERMINED),
+        ({"beats": WHOLE[:5], "alerts": [LOST]}, State.NOT_SATISFIED, State.NOT_SATISFIED),
+        ({"beats": []}, State.UNDETERMINED, State.UNDETERMINED),
+        ({"beats": [], "slots": [MISSED]}, State.NOT_SATISFIED, State.UNDETERMINED),
+        ({"slots": []}, State.UNDETERMINED, State.SATISFIED),
+    ],
+)
+def test_a_control_takes_what_concerns_its_criteria(what, looking, telling):
+    it = found(**{"beats": WHOLE, **what})
+    states = {id: for_control(it, [id, "CC7.2"])[0] for id in ("CC4.1", "CC4.2")}
+    assert states == {"CC4.1": looking, "CC4.2": telling}
+    both = State.NOT_SATISFIED if State.NOT_SATISFIED in states.values() else it.state
+    assert {for_control(it, ids)[0] for ids in (["CC4.1", "CC4.2"], ["CC7.2"])} == {both}
+    for ids in (["CC4.1"], ["CC4.2"], ["CC7.2"]):
+        state, words = for_control(it, ids)
+        assert bool(words)
+        assert len(set(words.split("; "))) == len(words.split("; ")), "nothing is said twice"
+        if state is State.SATISFIED:
+            assert all(said not in words for said in it.words)
