@@ -342,6 +342,27 @@ COLLECTOR = Table(
         Column("what", Form.TEXT, "The same in words, with what is known of the reason."),
     ),
 )
+SPOTS = Table(
+    "spots",
+    "One row for each subject of each look between the slots that a change feed asked for. None of them is a run.",
+    (
+        Column("entry", Form.WHOLE, "Ledger entry of the look."),
+        Column("at", Form.TIME, "When it was written."),
+        Column("feed", Form.ID, "The feed of the configuration whose events asked for it."),
+        Column("events", Form.TEXT, "The provider's ids of these events; at most 20."),
+        Column("event", Form.TIME, "When the oldest of them happened, as the provider says."),
+        Column("delay_s", Form.WHOLE, "Whole seconds from that event to the entry."),
+        Column("started", Form.TIME, "When the look began."),
+        Column("account", Form.ID, "The account that was asked."),
+        CHECK,
+        SCOPE,
+        Column("subject", Form.TEXT, "The cloud's own full name of it, as the events named it."),
+        Column("before", Form.WORD, "How the newest run or look of the window before it found it; empty: none did."),
+        Column("after", Form.WORD, "How this look found it; empty where it was not listed, or nothing was."),
+        REASON,
+        Column("calls", Form.TEXT, "Its call log, in objects/: what was asked, and what was answered."),
+    ),
+)
 TABLES = (
     RESULTS,
     ITEMS,
@@ -356,4 +377,5 @@ TABLES = (
     POPULATIONS,
     ANCHORS,
     COLLECTOR,
+    SPOTS,
 )

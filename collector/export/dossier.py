@@ -82,6 +82,26 @@ class AlertLine:
 
 
 @dataclass(frozen=True)
+class SpotLine:
+    """One subject that a look between the slots was asked for, because events of a change feed named it."""
+
+    seq: int
+    at: datetime
+    feed: str
+    events: tuple[str, ...]  # the provider's ids
+    since: datetime  # when the oldest of them happened
+    started: datetime
+    account: str
+    check: str
+    scope: str
+    subject: str
+    before: str  # how the newest run or look of the window before it found the subject; "" where none did
+    after: str  # how this one did; "" when it was not listed
+    reason: str
+    calls: str  # digest of the call log
+
+
+@dataclass(frozen=True)
 class Decision:
     """An acceptance of a deviation, or the revocation of one. ``subject`` "" means every subject of the check there."""
 
@@ -276,6 +296,7 @@ class Dossier:
     lives: tuple[Life, ...] = ()  # in the order of ``deviations``
     decisions: tuple[Decision, ...] = ()  # written or in force in the window
     anchors: tuple[AnchorLine, ...] = ()  # of the range
+    spots: tuple[SpotLine, ...] = ()  # of the window, in the order of the ledger
     configured: tuple[Configured, ...] = ()  # the configurations in force, oldest first
     left_out: LeftOut = LeftOut()
     rests_on: tuple[int, ...] = ()  # entries before the range without which something in here could not be shown

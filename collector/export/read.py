@@ -18,7 +18,7 @@ from collector import __version__, canonical
 from collector.check import Stage
 from collector.config import Settings, Window
 from collector.errors import ConfigError, ExportError
-from collector.export import changes, itself, life, outside, recorded
+from collector.export import changes, itself, life, outside, recorded, spots
 from collector.export.dossier import (
     AlertLine,
     CheckCard,
@@ -136,6 +136,8 @@ def read(
     shown = tuple(d for d in decided if life.in_window(d, since, until))
     anchors = outside.anchor_lines(ledger.entries(first, last, kinds=[Kind.ANCHOR]))
     places = outside.configured(ledger, configs)
+    asked_for = ledger.entries(first, last, kinds=[Kind.SPOT])
+    looks = spots.spot_lines(asked_for, about.covers, since, until, ledger.blob, ran.runs, stretches)
     changed = [*changes.changes(ledger, last, since, until), *ran.principals.changes]
     known = itself.Configured(configs, announced, ledger.blob)
     beats = itself.beats_of(ledger, first, last, since, known)
@@ -181,6 +183,7 @@ def read(
         lives=lives,
         decisions=shown,
         anchors=tuple(anchors),
+        spots=looks,
         configured=tuple(places),
         left_out=LeftOut(len({id for body in bodies for id in body}) - len(controls), others, ran.others),
         rests_on=rests_on,

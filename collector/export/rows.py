@@ -210,6 +210,27 @@ def alerts(dossier: Dossier) -> Iterator[Row]:
         )
 
 
+def spots(dossier: Dossier) -> Iterator[Row]:
+    for line in dossier.spots:
+        yield (
+            line.seq,
+            line.at,
+            line.feed,
+            " ".join(line.events),
+            line.since,
+            int((line.at - line.since).total_seconds()),
+            line.started,
+            line.account,
+            line.check,
+            line.scope,
+            line.subject,
+            line.before,
+            line.after,
+            line.reason,
+            line.calls,
+        )
+
+
 def decisions(dossier: Dossier) -> Iterator[Row]:
     covered: dict[int, int] = {}
     for life in dossier.lives:

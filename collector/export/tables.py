@@ -39,6 +39,7 @@ from collector.export.columns import (
     POPULATIONS,
     RECONCILIATION,
     RESULTS,
+    SPOTS,
     STATES_OVER_TIME,
     TABLES,
     Form,
@@ -78,6 +79,7 @@ def write(dossier: Dossier, folder: Path, tell: Tell = lambda runs: None) -> dic
         (POPULATIONS, lambda: rows.populations(dossier, seen)),  # after items, which fill ``seen``
         (ANCHORS, lambda: rows.anchors(dossier)),
         (COLLECTOR, lambda: rows.collector(dossier)),
+        (SPOTS, lambda: rows.spots(dossier)),
     ]
     makers = dict(content)
     counts: list[tuple[str, str]] = []

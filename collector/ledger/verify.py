@@ -1016,6 +1016,7 @@ class Proof:
         self.acks: dict[int, list[int]] = {}  # by alert
         self.left_out: dict[str, int] = {}
         self.spots: set[int] = set()  # looks between the slots
+        self.looks: dict[int, tuple[Any, dict[str, tuple[str, str]]]] = {}  # with what each saw: state and reason
         self.beats: list[Beat] = []  # the collector's signs of life
         self.beat_every = 3600  # seconds between two of them, as configured last
         # what is held for a while, or once for many
@@ -1449,14 +1450,17 @@ class Proof:
         if not self.since <= entry["started"] < self.until or not self.covers(entry["check"], entry["scope"]):
             return
         digest = ""
+        seen: dict[str, tuple[str, str]] = {}
         if found is not None:
             kept = self.fast.loads(self.files.object(entry["observations"]))
             observed = [item["subject"] for item in kept["subjects"]]
             if not set(observed) <= set(named):
                 raise BrokenError((place_of(entry), "observed others than the subjects that it names"))
             digest = hashlib.sha256("".join(f"{name}\n" for name in observed).encode()).hexdigest()
+            seen = {item["subject"]: (item["state"], item["reason"]) for item in kept["subjects"]}
         self._check_evidence({**entry, "slot": None, "population": found, "subjects": digest})
         self.spots.add(entry["seq"])
+        self.looks[entry["seq"]] = entry, seen
 
     def _count(self, key: Any, states: Any) -> tuple[int, ...]:
         """The counts of a run in the order of STATES; counts that cannot be give a sum that no run has."""
@@ -2166,6 +2170,7 @@ class Proof:
         self._compare_populations(deciding)
         self._compare_states(stretches)
         self._compare_exceptions(Deviations(stretches))
+        self._compare_spots(stretches)
         self._compare_sampling()
         self.proved.append(
             f"items.csv ({items:,} rows), populations.csv, states.csv, exceptions.csv and sampling.json say what the "
@@ -2252,6 +2257,51 @@ class Proof:
             self.unproved.append(
                 f"when {deviations.older:,} exceptions began: before the window, of which the answers are not here"
             )
+
+    def _compare_spots(self, stretches: Stretches) -> None:
+        name = "tables/spots.csv"
+        if name not in self.files.sums:
+            if self.looks:  # packages of before there was the table
+                self.unproved.append(f"the looks between the slots have no {name}: look them up in their entries")
+            return
+        columns = ("entry", "at_utc", "feed", "events", "event_utc", "delay_s", "started_utc", "account", "check")
+        rows = self._rows("spots", (*columns, "scope", "subject", "before", "after", "reason", "calls"))
+        for wanted in self._looked(stretches):
+            number, row = next(rows, (0, []))
+            if row != wanted:
+                where = f"{name} row {number}" if number else name
+                raise BrokenError(
+                    (where, f"says something else than entry {wanted[0]} of {wanted[10]}, or leaves it out")
+                )
+        for number, row in rows:
+            raise BrokenError((f"{name} row {number}", f"entry {row[0]} is no look of the window"))
+
+    def _looked(self, stretches: Stretches) -> Iterator[list[str]]:
+        """The rows of the looks between the slots, in the order of the ledger."""
+        ran: dict[tuple[str, str], list[int]] = {}
+        for seq, run in self.ran.items():
+            if run.states is not None:
+                ran.setdefault((run.check, run.scope), []).append(seq)
+        looked: dict[Place, tuple[int, str]] = {}
+        for seq, (entry, seen) in sorted(self.looks.items()):
+            event, check, scope = entry["event"], entry["check"], entry["scope"]
+            earlier = ran.get((check, scope), [])
+            place_of_it = bisect_left(earlier, seq)
+            newest = earlier[place_of_it - 1] if place_of_it else -1
+            late = str(int(seconds(entry["at"]) - seconds(event["since"])))
+            head = [str(seq), entry["at"], event["feed"], neutral(" ".join(event["ids"])), event["since"], late]
+            head += [entry["started"], entry["account"], check, scope]
+            for subject in entry["subjects"]:
+                place = (check, scope, subject)
+                at, before = looked.get(place, (-1, ""))
+                if newest > at:
+                    stood = (s for s in stretches.found.get(place, ()) if s.begun <= newest)
+                    before = next((s.state for s in stood if s.ended is None or newest < s.ended), "")
+                missing = entry["reason"] if entry["found"] is None else "is not in the listing"
+                after, reason = seen.get(subject, ("", missing))
+                yield [*head, neutral(subject), before, after, neutral(reason), entry["calls"]]
+                if after:
+                    looked[place] = seq, after
 
     def _left_by(self, check: str, scope: str) -> list[str]:
         """Since when no plan asks for a check over a scope any more, until the window's end, and which is the first
@@ -2840,6 +2890,7 @@ COMPARED = (
     "populations",
     "states",
     "exceptions",
+    "spots",
     "alerts",
     "decisions",
     "anchors",

