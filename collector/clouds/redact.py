@@ -21,6 +21,7 @@ SECRET_MEMBERS = frozenset(
         "AdministratorLoginPassword",
         "AuthToken",
         "CallbackUrl",  # Logic Apps: who has it may start the flow
+        "ClientKey",  # clusters of GKE: the private key of the client certificate
         "ClientSecret",
         "CommandToExecute",  # VM extensions: commonly with a password
         "ConnectionString",
@@ -101,7 +102,10 @@ SECRET_NAME = re.compile(
 )
 
 # Members that hold labels: maps of names to texts, which are people's own.
-LABELS = frozenset(name.lower() for name in ("Tags", "Labels", "UserLabels", "ResourceLabels", "EffectiveLabels"))
+LABELS = frozenset(
+    name.lower()
+    for name in ("Tags", "Labels", "UserLabels", "ResourceLabels", "EffectiveLabels", "NodeLabels", "Metadata")
+)
 
 SECRET_TEXT_MIN = 10  # "amqp://:x@": none that SECRET_TEXT finds is shorter
 

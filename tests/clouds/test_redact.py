@@ -74,6 +74,9 @@ KEY = "c2ltdWxhdGVkLW5vdC1hLXNlY3JldA=="
             },
         ),
         ({"labels": {"api_key": "x", "team": "web"}}, {"labels": {"api_key": REDACTED, "team": "web"}}),
+        ({"nodeLabels": {"token": "x", "pool": "a"}}, {"nodeLabels": {"token": REDACTED, "pool": "a"}}),
+        ({"metadata": {"ssh-keys": "x", "a": "b"}}, {"metadata": {"ssh-keys": REDACTED, "a": "b"}}),
+        ({"masterAuth": {"clientKey": KEY, "username": "a"}}, {"masterAuth": {"clientKey": REDACTED, "username": "a"}}),
     ],
 )
 def test_a_secret_goes_and_its_name_stays(answer: Any, kept: Any) -> None:
