@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
-from collector import tomlfile
+from collector import hush, tomlfile
 from collector.config_alerts import Alerts
 from collector.config_feed import Feeds
 from collector.config_places import Anchors
@@ -440,6 +440,7 @@ class Settings(Table):
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
     """The settings of a file, with the overrides of the environment. Raises ConfigError with one sentence."""
+    hush.hold_environment(environ)
     raw = tomlfile.read(path, "write one with `collector init`")
     sources = _override(raw, environ)
     context = {"folder": path.resolve().parent}
