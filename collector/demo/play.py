@@ -196,10 +196,10 @@ def _live(played: Played, seed: int, end: datetime, progress: Callable[[int, int
             list(workers.map(partial(operation.answer_due, reason=why), operation.accounts))
             played.slots += len(operation.accounts)
             reason = ""
-            while deliver_due(operation.ledger, channels, operation.clock):
-                pass  # the daemon passes every few seconds
+            _deliver(operation, channels)
             operation.checkpoint()
             anchoring.put_newest()
+            _deliver(operation, channels)  # what the anchoring raised
         progress(number + 1, len(moments))
     played.clock.set(end + timedelta(minutes=5))
     if not up:  # a story cut short while the collector was down
@@ -207,10 +207,15 @@ def _live(played: Played, seed: int, end: datetime, progress: Callable[[int, int
         operation, channels, anchoring = _begin(played)
         for account in operation.accounts:
             operation.declare(account, operation.open_slots(account), "the collector was not running")
-    while deliver_due(operation.ledger, channels, operation.clock):
-        pass  # what the last slot raised
+    _deliver(operation, channels)
     operation.checkpoint()
     anchoring.put_newest()
+
+
+def _deliver(operation: Operation, channels: Channels) -> None:
+    """All that is due. The daemon passes every few seconds, and a pass is of a hundred."""
+    while deliver_due(operation.ledger, channels, operation.clock):
+        pass
 
 
 def _begin(played: Played, before: str = daemon.NOT_RUNNING) -> tuple[Operation, Channels, Anchoring]:

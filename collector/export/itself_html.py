@@ -75,7 +75,7 @@ def facts(dossier: Dossier) -> list[tuple[str, str]]:
         (
             "Changes",
             (
-                f"configuration {_times(count['configuration'])} written, rights {_times(count['permissions'])} "
+                f"configuration {_times(count['configuration'])} changed, rights {_times(count['permissions'])} "
                 f"changed, who asks {_times(count['identity'])} changed"
             ),
         ),
@@ -102,7 +102,7 @@ def _offsets(it: Itself) -> str:
     for who, span in (("clouds", it.skew_ms), ("the time server", it.ntp_ms)):
         if span is not None:
             low, high = (f"{ms / 1000:+.1f} s" for ms in span)
-            said.append(f"{who} {low if low == high else f'{low} to {high}'} from ours")
+            said.append(f"{who} differed from ours by {low if low == high else f'{low} to {high}'}")
     if it.skew_ms is None:
         said.append("no cloud said the time")
     if it.ntp_silent:
@@ -240,10 +240,10 @@ def _events(view: View) -> Html:
     shown, caption = first(events, "event", "tables/collector.csv")
     every = view.dossier.own.events
     late, unnoted = (sum(event.event == name for event in every) for name in ELSEWHERE)
-    more = f" {counted(late, 'alert')} that were told late" if late else ""
+    more = f" {counted(late, 'alert')} told late" if late else ""
     if unnoted:
         more += f"{' and' if late else ''} {counted(unnoted, 'alert')} that nobody took note of"
-    more += " are left to tables/collector.csv." if more else ""
+    more += ": those stand in tables/collector.csv alone." if more else ""
     rows = [
         (
             view.time(event.at),

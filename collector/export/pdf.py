@@ -225,6 +225,7 @@ def _controls(dossier: Dossier) -> list[Flowable]:
     made: list[list[Flowable]] = [head]
     for control, finding in zip(dossier.controls, dossier.findings, strict=True):
         wrong = finding.state is State.NOT_SATISFIED
+        gap = duration(finding.longest_gap) if finding.longest_gap else "none"
         words = f"<b>{STATE_WORDS[finding.state]}</b>"
         found = f'<font color="{BAD.hexval().replace("0x", "#")}">{words}</font>' if wrong else words
         made.append(
@@ -233,8 +234,8 @@ def _controls(dossier: Dossier) -> list[Flowable]:
                 [*_both(control.title, f"{control.owner}; {', '.join(control.criteria)}"), *_by_hand(control)],
                 [Paragraph(found, CELL), Paragraph(plain(finding.words), FINE)],
                 Paragraph(percent(finding.covered, finding.due) if control.checks else "", NUMBER),
-                Paragraph(number(len(finding.deviations)), NUMBER),
-                Paragraph(duration(finding.longest_gap) if finding.longest_gap else "none", NUMBER),
+                Paragraph(number(len(finding.deviations)) if control.checks else "", NUMBER),
+                Paragraph(gap if control.checks else "", NUMBER),
             ]
         )
     widths = (20 * mm, WIDTH - 117 * mm, 40 * mm, 18 * mm, 19 * mm, 20 * mm)
@@ -317,7 +318,9 @@ def _collector(dossier: Dossier, clock: Clock) -> list[Flowable]:
         ]
         for event in shown
     ]
-    said = f"{counted(len(shown), 'event')} of {number(len(amiss))} that count against it{more}."
+    said = f"{counted(len(amiss), 'event')} against it" + (
+        f", of which the first {len(shown)} are here{more}." if more else "."
+    )
     return [*made, Spacer(0, 3 * mm), Paragraph(plain(said), BODY), _table(rows, (32 * mm, WIDTH - 62 * mm, 30 * mm))]
 
 

@@ -245,8 +245,8 @@ def summary(view: View) -> Html:
             criteria(control.criteria),
             join((badge(finding), sub(finding.words), sub(hand_work(control)))),
             percent(finding.covered, finding.due) if control.checks else "",
-            number(len(finding.deviations)),
-            duration(finding.longest_gap) if finding.longest_gap else "none",
+            number(len(finding.deviations)) if control.checks else "",
+            (duration(finding.longest_gap) if finding.longest_gap else "none") if control.checks else "",
         )
         for control, finding in zip(dossier.controls, dossier.findings, strict=True)
     ]

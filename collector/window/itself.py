@@ -268,14 +268,13 @@ def for_control(it: Itself, criteria: Iterable[str]) -> tuple[State, str]:
     asked = LOOKING_AND_TELLING.intersection(criteria) or LOOKING_AND_TELLING
     bad = [*(it.watching if "CC4.1" in asked else ()), *(it.telling if "CC4.2" in asked else ())]
     doubt = [words for words in it.unseen if words not in bad and ("CC4.1" in asked or words != NO_SLOT)]
-    if bad or doubt:
-        return State.NOT_SATISFIED if bad else State.UNDETERMINED, "; ".join((*bad, *doubt))
-    good = []
-    if "CC4.1" in asked:
-        good.append(f"no heartbeat missed, {_counted(it.slots, 'slot')} accounted for")
-    if "CC4.2" in asked:
-        good.append(f"{_counted(it.alerts, 'alert')}, each reached somebody" if it.alerts else "no alert was raised")
-    return State.SATISFIED, "; ".join(good)
+    told = f"{_counted(it.alerts, 'alert')}, each reached somebody" if it.alerts else "no alert was raised"
+    if bad:
+        return State.NOT_SATISFIED, "; ".join((*bad, *doubt))
+    if doubt:
+        return State.UNDETERMINED, "; ".join((*doubt, *((told,) if "CC4.1" not in asked else ())))
+    good = (f"no heartbeat missed, {_counted(it.slots, 'slot')} accounted for",) if "CC4.1" in asked else ()
+    return State.SATISFIED, "; ".join((*good, *((told,) if "CC4.2" in asked else ())))
 
 
 LOOKING_AND_TELLING = frozenset(("CC4.1", "CC4.2"))

@@ -78,12 +78,13 @@ def test_the_summary_has_each_control_with_the_numbers_of_its_tables(
         none = "no slot due" if control.checks else ""  # without a check nothing could be due
         assert row["Covered"] == (f"{1000 * covered // due / 10:.1f} %" if due else none)
         exceptions = [line for line in rows("exceptions") if control.id in line["controls"].split()]
-        assert whole(row["Exceptions"]) == len(exceptions)
+        assert row["Exceptions"] == (f"{len(exceptions):,}" if control.checks else "")
         assert finding.words in row["Finding"]
         assert control.owner in row["What the entity says, and who answers for it"]
         assert all(id in row["Criteria"] for id in control.criteria)
         longest = max((int(m["longest_gap_s"]) for m in mine), default=0)
-        assert row["Longest gap"] == (duration(timedelta(seconds=longest)) if longest else "none")
+        none = "none" if control.checks else ""
+        assert row["Longest gap"] == (duration(timedelta(seconds=longest)) if longest else none)
 
 
 def test_each_chapter_has_the_exceptions_of_the_table(dossier: Dossier, page: Page, rows: Callable) -> None:
