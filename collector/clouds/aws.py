@@ -168,6 +168,8 @@ def credentials_for(*, profile: str = "", role_arn: str = "", external_id: str =
             "no AWS credentials: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or give the container a role "
             "(https://boto3.amazonaws.com/v1/documentation/api/latest/guide/credentials.html)"
         )
+    if type(source) is Credentials:  # the others fetch theirs, and none is asked for before it is needed
+        hush.hold(source.secret_key)
     if not role_arn:
         return source
     extra = {"RoleSessionName": session_name} | ({"ExternalId": external_id} if external_id else {})
