@@ -7,7 +7,6 @@ made by ``Transcript.kept`` answers the questions it was asked before, without a
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import threading
 import weakref
@@ -49,7 +48,7 @@ class Question:
     def id(self) -> str:
         """Sixteen hexadecimal digits that stand for this question in observations. The same in every run."""
         asked = [self.cloud, self.endpoint, self.operation, dict(self.params), self.page]
-        return sys.intern(canonical.digest(canonical.payload(asked))[:16])  # observations hold it by the thousand
+        return canonical.digest(canonical.payload(asked))[:16]
 
 
 @dataclass(frozen=True)
@@ -126,6 +125,9 @@ class Transcript:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._answers: dict[str, Kept | Future[Kept]] = {}
+        # Observations hold the same id by the thousand. Not sys.intern: its table, which is for ever, would grow by a
+        # step of megabytes with the ids that come and go with each run.
+        self._ids: dict[str, str] = {}
         self._bodies = _Bodies()
         self._load = self._bodies.parsed
         self.log: list[Exchange] = []
@@ -141,7 +143,8 @@ class Transcript:
         Never raises for an answer that is an error; ``Kept.raise_failure`` does. Raises NeverAsked when this is a
         kept transcript that does not hold the question.
         """
-        key = question.id
+        id = question.id
+        key = self._ids.setdefault(id, id)
         reader = _reader.get()
         asking: Future[Kept] | None = None
         with self._lock:
