@@ -3,7 +3,21 @@
 A command is added by a module here that registers it with ``app``; the order of the imports is that of ``--help``.
 """
 
-from collector.cli import setup, observe, checks, windows, sample, corroborate, decide, anchor, keys, witness, db, demo  # isort: skip
+from collector.cli import (
+    anchor,
+    checks,
+    corroborate,
+    db,
+    decide,
+    demo,
+    exporting,
+    keys,
+    observe,
+    sample,
+    setup,
+    windows,
+    witness,
+)  # isort: skip
 from collector.cli.app import app, main
 
 __all__ = [
@@ -14,6 +28,7 @@ __all__ = [
     "db",
     "decide",
     "demo",
+    "exporting",
     "keys",
     "main",
     "observe",

@@ -10,8 +10,9 @@ from rich.table import Table
 
 from collector import errors, logs
 from collector.cli.app import app
+from collector.cli.exporting import export_window
 from collector.cli.terminal import out, progress, table_of, words_for
-from collector.cli.windows import export_window, findings_table
+from collector.cli.windows import findings_table
 from collector.window.slots import Slot, SlotState
 
 if TYPE_CHECKING:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from collector import canonical, daemon
+from collector.check import Stage
 from collector.cli.app import app
 from collector.cli.terminal import (
     DEFAULT_CONFIG,
@@ -21,10 +23,16 @@ from collector.cli.terminal import (
     settings_of,
     table_of,
 )
+from collector.config import Settings
 from collector.controls import Controls
 from collector.ledger.store import Ledger
 from collector.model import CheckRun, State
 from collector.operation import Sealed
+from collector.registry import Registry
+from collector.window import history
+
+if TYPE_CHECKING:
+    from collector.export.glance import Glance
 
 
 @app.command()
@@ -115,12 +123,13 @@ def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 @app.command()
 def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """How every control was when it was last looked at."""
+    """How every control was when it was last looked at, and the windows that are running as a picture."""
     settings = settings_of(config)
     registry = daemon.load_registry(settings)
     bound = daemon.load_controls(settings, registry)
     with reading(settings) as ledger:
         rows = _status_rows(bound, ledger)
+        running = [] if as_json else _running(settings, bound, registry, ledger)
     if as_json:
         print_json(rows)
     else:
@@ -139,10 +148,47 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
                 row["last"] or "never",
             )
         out.print(table)
+        _print_running(running)
     states = {row["state"] for row in rows}
     if states & {"undetermined", "never looked at"}:
         raise typer.Exit(Exit.BLIND)
     raise typer.Exit(Exit.DEVIATIONS if "not-satisfied" in states else Exit.FINE)
+
+
+def _running(settings: Settings, bound: Controls, registry: Registry, ledger: Ledger) -> list[Glance]:
+    """The windows that are running, each up to now; not those that a person closed before their end."""
+    from collector.export import recorded
+    from collector.export.glance import glance
+
+    told = recorded.histories(ledger)
+
+    now, grace = daemon.utc_now(), timedelta(seconds=settings.schedule.grace)
+    preview = {check for check in bound.enabled if registry[check].check.stage is Stage.PREVIEW}
+    controls = [
+        (control.id, control.criteria, [check for check in control.checks if check not in preview]) for control in bound
+    ]
+    found = [
+        glance(ledger.projection, name, window, controls, now, grace)
+        for name, window in settings.windows.items()
+        if window.since <= now < window.until and history.closed(told.get(name, ())) is None
+    ]
+    return [item for item in found if item is not None]
+
+
+def _print_running(running: Sequence[Glance]) -> None:
+    """A picture of each."""
+    from collector.cli import picture
+
+    for item in running:
+        begin, end = (at.astimezone(item.zone) for at in (item.since, item.ends))
+        over = picture.share_of(item.since, item.until, item.ends)
+        if item.whole:
+            words = f"{begin:%Y-%m-%d} to {end:%Y-%m-%d} {item.zone.key}, {over}"
+        else:
+            words = f"the newest part, since {begin:%Y-%m-%d %H:%M}; all of it: collector window show {item.name}"
+        out.print(f"\nWindow {item.name}: {words}", markup=False)
+        stretch = (item.since, item.until, item.ends)
+        picture.show(out, item.controls, item.slots, item.coverage, stretch, item.zone)
 
 
 def _status_rows(bound: Controls, ledger: Ledger) -> list[dict[str, Any]]:

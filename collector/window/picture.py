@@ -107,14 +107,24 @@ def ticks(since: datetime, until: datetime, zone: ZoneInfo) -> list[tuple[dateti
 
 
 def axis(since: datetime, until: datetime, zone: ZoneInfo, width: int, bar: str = "|") -> str:
-    """The ticks as one line of ``width`` characters: a bar in the cell where each begins and its label behind it, as
-    far as there is room."""
-    line = ""
-    for at, label in ticks(since, until, zone):
-        place = min(int(width * ((at - since) / (until - since))), width - 1)
-        if place >= len(line) + bool(line) and place + len(bar) + len(label) <= width:
-            line = line.ljust(place) + bar + label
-    return line.ljust(width)
+    """The ticks as one line of ``width`` characters: a bar in the cell where each begins and its label behind it.
+
+    Where there is no room for all, every second one is left out, or more, so that those that stay are as far apart.
+    """
+    found = [
+        (min(int(width * ((at - since) / (until - since))), width - 1), label)
+        for at, label in ticks(since, until, zone)
+    ]
+    for every in range(1, len(found) + 1):
+        line = ""
+        for place, label in found[::every]:
+            if line and place <= len(line):
+                break
+            if place + len(bar) + len(label) <= width:
+                line = line.ljust(place) + bar + label
+        else:
+            return line.ljust(width)
+    return " " * width
 
 
 # --- lines of cells ---
@@ -122,11 +132,16 @@ def axis(since: datetime, until: datetime, zone: ZoneInfo, width: int, bar: str 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a picture: a control, or a control over one scope (``scope`` "": over all). A mark for each cell."""
+    """One line of a picture: a control, or a control over one scope (``scope`` "": over all). A mark for each cell.
+
+    ``bad`` is the share of its checks over its scopes, in percent of those that were due, that had an exception in the
+    cell: the worst of forty scopes would otherwise look like all of them.
+    """
 
     control: str
     scope: str
     cells: tuple[int, ...]
+    bad: tuple[int, ...]
 
 
 def lines(
@@ -161,12 +176,21 @@ def lines(
             for scope, cells in drawn.get(check, {}).items():
                 mine.setdefault(scope, []).append(cells)
         all_cells = [cells for many in mine.values() for cells in many]
-        found.append(Line(control, "", _gravest(all_cells, known, width)))
-        if scopes:
-            found += [Line(control, scope, _gravest(mine[scope], known, width)) for scope in sorted(mine)]
+        found.append(Line(control, "", _gravest(all_cells, known, width), _bad(all_cells, width)))
+        for scope in sorted(mine) if scopes else ():
+            found.append(Line(control, scope, _gravest(mine[scope], known, width), _bad(mine[scope], width)))
     return found
 
 
 def _gravest(lanes: Sequence[Sequence[int]], known: int, width: int) -> tuple[int, ...]:
     cells = [max(column) for column in zip(*lanes, strict=True)] if lanes else [NOTHING] * width
     return tuple(NOT_YET if place >= known else cell for place, cell in enumerate(cells))
+
+
+def _bad(lanes: Sequence[Sequence[int]], width: int) -> tuple[int, ...]:
+    if not lanes:
+        return (0,) * width
+    return tuple(
+        100 * sum(cell == Mark.EXCEPTION for cell in column) // max(1, sum(cell != NOTHING for cell in column))
+        for column in zip(*lanes, strict=True)
+    )

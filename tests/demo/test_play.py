@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.cli.windows import export_window
+from collector.cli.exporting import export_window
 from collector.demo.estate import PLANTED_SECRETS
 from collector.demo.play import WINDOW, Played, play
 from collector.ledger import verify as verifier

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from collector import config, controls, daemon, decisions, signers
 from collector.anchoring import Anchoring
-from collector.cli.windows import export_window
+from collector.cli.exporting import export_window
 from collector.controls import Controls
 from collector.errors import ConfigError, ExportError
 from collector.export.read import Asked
