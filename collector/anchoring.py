@@ -6,24 +6,26 @@ A failed anchor is an entry and an alert, never silence; what a place gave is an
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 import structlog
 
 from collector import canonical
-from collector.alert import leaving
+from collector.alert import leaving, own
+from collector.alert.own import Trouble, Turn
 from collector.alert.standing import Standing
 from collector.anchor.base import Ahead, Anchor, Anchored
 from collector.config import Settings
+from collector.config_alerts import ROWS_MAX
 from collector.controls import Controls
 from collector.errors import CannotObserve, CollectorError, LedgerBroken, Unreadable
 from collector.ledger.entry import Draft, Entry, Kind
 from collector.ledger.note import BadNote, Note, TreeHead
 from collector.ledger.store import Batch, Checkpoint, Ledger
 from collector.registry import Registry
-from collector.window.drift import Cause, Drift, Event
+from collector.window.drift import Cause
 
 ANCHORED, FAILED = "anchored", "failed"
 REASON_CHARACTERS_MAX = 500
@@ -49,6 +51,8 @@ class Anchoring:
         self._clock = clock
         self._about = (controls, settings, registry)
         self._turn = threading.Lock()
+        self._held: dict[str, int] = {}
+        self._read = 0  # the first so many entries were looked through for what places hold
 
     def begin(self) -> None:
         """Asks every place whether it works and what it holds, before anything is signed.
@@ -107,18 +111,21 @@ class Anchoring:
         Raises LedgerBroken when a place says that it does not continue what it holds.
         """
         with self._turn:
-            newest = self.ledger.checkpoints()[-1:]
-            if not newest or not self.places:
+            newest = self.ledger.newest_checkpoint()
+            if newest is None or not self.places:
                 return 0
             held = self.held()
-            return sum(
-                self._put(id, place, newest[0]) for id, place in self.places.items() if held.get(id) != newest[0].size
-            )
+            return sum(self._put(id, place, newest) for id, place in self.places.items() if held.get(id) != newest.size)
 
     def held(self) -> dict[str, int]:
-        """The size of the last checkpoint that each place took, as the ledger says."""
-        entries = self.ledger.entries(kinds=[Kind.ANCHOR])
-        return {entry.data["anchor"]: entry.data["size"] for entry in entries if entry.data["outcome"] == ANCHORED}
+        """The size of the last checkpoint that each place took, as the ledger says. Reads what is new since it was
+        asked before."""
+        size = self.ledger.size()
+        for entry in self.ledger.entries(self._read, size, kinds=[Kind.ANCHOR]):
+            if entry.data["outcome"] == ANCHORED:
+                self._held[entry.data["anchor"]] = entry.data["size"]
+        self._read = size
+        return dict(self._held)
 
     def _put(self, id: str, place: Anchor, newest: Checkpoint) -> bool:
         head = TreeHead.parse(Note.parse(newest.note).text)
@@ -153,22 +160,22 @@ class Anchoring:
                 fields["token"] = batch.blob(outcome.token) if outcome.token else ""
                 fields["reason"] = _other_clock(outcome, now)
             entry = batch.add(Draft(Kind.ANCHOR, now, fields))
-            self._alert(Standing(batch, *self._about, lambda: now), id, fields["reason"], entry, now)
+            self._alert(batch, id, fields["reason"], entry, now)
         if failed:
             log.warning("not anchored", anchor=id, why=fields["reason"])
         return entry
 
-    def _alert(self, standing: Standing, id: str, reason: str, entry: Entry, now: datetime) -> None:
-        opened = standing.opened(Cause.ANCHOR, subject=id)
-        if bool(reason) == (opened is not None):
-            return  # still failing, or still well
-        if reason:
-            drift = Drift(Cause.ANCHOR, Event.TRIGGER, "", "", id, reason, now, None, entry.seq)
-        else:
-            assert opened is not None
-            since, first = canonical.moment(opened.data["since"]), opened.data["first_bad"]
-            drift = Drift(Cause.ANCHOR, Event.RESOLVE, "", "", id, "holds checkpoints again", since, entry.seq, first)
-        standing.change(drift)
+    def _alert(self, batch: Batch, id: str, reason: str, entry: Entry, now: datetime) -> None:
+        standing = Standing(batch, *self._about, lambda: now)
+
+        def before() -> Iterator[Turn]:
+            asked = batch.projection.newest(Kind.ANCHOR, ROWS_MAX * max(len(self.places), 1))
+            for one in asked:
+                if one.seq < entry.seq and one.data["anchor"] == id:
+                    yield Turn(bool(one.data["reason"]), one.at, one.seq)
+
+        trouble = Trouble(Cause.ANCHOR, "", id, reason, "holds checkpoints again")
+        own.tell(standing, self._about[1], trouble, Turn(bool(reason), now, entry.seq), before())
 
 
 def _other_clock(given: Anchored, now: datetime) -> str:

@@ -5,10 +5,11 @@ A decision never changes a verdict and never silences what is observed. It stand
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from collector import canonical
 from collector.alert import route
@@ -56,7 +57,11 @@ class Acceptance:
 
 def acceptances(entries: Iterable[Entry]) -> list[Acceptance]:
     """Every acceptance of some entries in their order, each with the entry that revoked it."""
-    found: dict[int, Acceptance] = {}
+    return list(_with({}, entries).values())
+
+
+def _with(found: dict[int, Acceptance], entries: Iterable[Entry]) -> dict[int, Acceptance]:
+    """What was decided before, and what some later entries say."""
     for entry in entries:
         if entry.kind is not Kind.ACCEPTANCE:
             continue
@@ -70,7 +75,7 @@ def acceptances(entries: Iterable[Entry]) -> list[Acceptance]:
         words = {name: data[name] for name in names}
         expires = canonical.moment(data["expires"])
         found[entry.seq] = Acceptance(seq=entry.seq, at=entry.at, expires=expires, revoked_by=None, **words)
-    return list(found.values())
+    return found
 
 
 def accept(
@@ -172,9 +177,17 @@ def _shared(settings: Settings) -> set[str]:
     return {*alerts.pagerduty, *alerts.slack, *alerts.teams, *alerts.webhook}
 
 
+# What was read of each ledger: of so many entries, these. What an entry says never changes, so the rest is enough.
+_read: WeakKeyDictionary[Ledger, tuple[int, dict[int, Acceptance]]] = WeakKeyDictionary()
+
+
 def standing(ledger: Ledger) -> list[Acceptance]:
-    """Every acceptance of a ledger."""
-    return acceptances(ledger.entries(kinds=[Kind.ACCEPTANCE]))
+    """Every acceptance of a ledger. Reads what is new since it was asked before."""
+    since, before = _read.get(ledger, (0, {}))
+    size = ledger.size()
+    known = _with(dict(before), ledger.entries(since, size, kinds=[Kind.ACCEPTANCE]))
+    _read[ledger] = size, known
+    return list(known.values())
 
 
 def review(ledger: Ledger, now: datetime, controls: Controls, settings: Settings, registry: Registry) -> int:
@@ -190,13 +203,11 @@ def review(ledger: Ledger, now: datetime, controls: Controls, settings: Settings
         alerts = Standing(batch, controls, settings, registry, lambda: now)
         opened = alerts.of_cause(Cause.LAPSED)
         over: dict[str, Drift] = {}
+        by_place: dict[tuple[str, str], list[Acceptance]] = {}
         for item in known:
-            if item.expires > now and item.revoked_by is None:
-                continue
-            for subject, since in _failing(batch, item).items():
-                if not any(other.covers(item.check, item.scope, subject, now) for other in known):
-                    drift = _lapsed(item, subject, since)
-                    over[route.key_of(drift)] = drift
+            by_place.setdefault((item.check, item.scope), []).append(item)
+        for place, items in by_place.items():
+            over.update(_lapses(batch, place, items, now))
         for key, drift in over.items():
             if key not in opened:
                 alerts.change(drift)
@@ -208,13 +219,19 @@ def review(ledger: Ledger, now: datetime, controls: Controls, settings: Settings
     return written
 
 
-def _failing(batch: Batch, item: Acceptance) -> Mapping[str, datetime]:
-    states = batch.projection.open_states(item.check, item.scope)
-    return {
-        subject: found.since
-        for subject, found in states.items()
-        if found.state is State.NOT_SATISFIED and item.subject in ("", subject)
-    }
+def _lapses(batch: Batch, place: tuple[str, str], items: Sequence[Acceptance], now: datetime) -> dict[str, Drift]:
+    """What is failing at a place, was accepted there, and is no longer: by the key of its alert."""
+    ended = [item for item in items if item.expires <= now or item.revoked_by is not None]
+    if not ended:
+        return {}
+    failing = batch.projection.failing(*place)
+    over: dict[str, Drift] = {}
+    for item in ended:
+        for subject in (item.subject,) if item.subject else tuple(failing):
+            if subject in failing and not any(other.covers(*place, subject, now) for other in items):
+                drift = _lapsed(item, subject, failing[subject])
+                over[route.key_of(drift)] = drift
+    return over
 
 
 def _lapsed(item: Acceptance, subject: str, since: datetime) -> Drift:

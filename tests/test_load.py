@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from collector import canonical
 from collector.clouds import redact
 from collector.ledger import records
 from tests.support.loaded import Loaded, resident_bytes, slope
@@ -55,8 +56,15 @@ def test_what_a_process_remembers_has_a_bound(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(records, "SERIES_KEPT", 3)
     deltas = records.Deltas()
     for name in ("a", "b", "c", "a", "d"):
-        deltas.follow(name, f"digest of {name}")
+        deltas.follow(name, canonical.digest(name.encode()))
     assert list(deltas.series) == ["c", "a", "d"]
+    assert deltas.last("a") == canonical.digest(b"a")
+    assert deltas.last("b") is None
+    monkeypatch.setattr(records, "SERIES_KEPT", 1000)
+    monkeypatch.setattr(records, "SERIES_ROUND_MIN", 10)
+    for _ in range(records.SERIES_ROUNDS * 10 + 1):
+        deltas.follow("a", canonical.digest(b"a"))
+    assert list(deltas.series) == ["a"], "what ended long ago is still remembered"
     monkeypatch.setattr(redact, "_KNOWN_MAX", 10)
     redact._KNOWN.clear()
     for number in range(100):

@@ -134,7 +134,7 @@ class _Walk:
             if found != expected:
                 self._broken(f"entry {expected} is missing: entry {found} is the next")
             try:
-                body = records.body_of(self.connection, found, encoding, leans_on, packed, bases)
+                body = records.body_of(self.connection, found, at, encoding, leans_on, packed, bases)
                 data = canonical.parse(body)
                 same = data["seq"] == found and data["kind"] == kind
                 same = same and (datetime.fromisoformat(data["at"]) - records.EPOCH) // records.MICROSECOND == at
@@ -233,7 +233,7 @@ class _Walk:
     def _check_expiries(self, dropped: set[str]) -> None:
         """What is gone was dropped by an entry of the ledger, not by a row in a table."""
         said: set[str] = set()
-        for row in self.connection.execute(sa.select(entry.c.seq).where(entry.c.kind == Kind.EXPIRY.value)):
+        for row in self.connection.execute(sa.select(entry.c.seq).where(records.of_kinds([Kind.EXPIRY]))):
             data = records.read_entry(self.connection, row.seq).data
             said.update(records.read_blob(self.connection, data["blobs"]).decode().split())
         if dropped - said:

@@ -19,6 +19,7 @@ from collector.ledger.tables import (
     DERIVED,
     STATES,
     check_name,
+    given_up,
     open_alert,
     outbox,
     pair,
@@ -128,6 +129,10 @@ _CLOSE = {
     .values(to_run=sa.bindparam("seq"), to_at=sa.bindparam("at"))
     for table in (scope_interval, state_interval)
 }
+_FORGIVEN = sa.delete(given_up).where(
+    given_up.c.alert.in_(sa.select(open_alert.c.seq).where(open_alert.c.key == sa.bindparam("calmed")))
+)
+_STANDS = sa.select(open_alert.c.seq).where(open_alert.c.seq == sa.bindparam("alert"))
 _CALMED = sa.delete(open_alert).where(open_alert.c.key == sa.bindparam("calmed"))
 
 
@@ -351,6 +356,7 @@ def _draw_alert(projector: Projector, entry: Entry) -> None:
     if event not in EVENTS:
         raise ValueError(f"an alert entry with event {event!r}; it is one of {', '.join(EVENTS)}")
     if event in ("trigger", "resolve"):
+        projector.connection.execute(_FORGIVEN, {"calmed": key})
         projector.connection.execute(_CALMED, {"calmed": key})
     if event == "trigger":
         projector.connection.execute(_NEW[open_alert.name], {"key": key, "seq": entry.seq})
@@ -387,6 +393,9 @@ def place_of(cause: str, check: str, scope: str) -> str:
 def _draw_delivery(projector: Projector, entry: Entry) -> None:
     """Delivered or given up, it is owed no longer; failed, it is owed again. What was settled before stays settled."""
     data = entry.data
+    if data["outcome"] == "gave-up" and projector.connection.execute(_STANDS, {"alert": data["alert"]}).first():
+        row = {"seq": entry.seq, "alert": data["alert"], "channel": data["channel"]}
+        projector.connection.execute(sa.insert(given_up), row)
     this = sa.and_(outbox.c.alert == data["alert"], outbox.c.channel == data["channel"])
     if data["outcome"] in ("delivered", "gave-up"):
         projector.connection.execute(sa.delete(outbox).where(this))

@@ -15,11 +15,12 @@ import sqlalchemy as sa
 from collector import canonical
 from collector.ledger.entry import Entry, Kind
 from collector.ledger.projecting import place_of
-from collector.ledger.records import microseconds, moment, read_entry, read_listed
+from collector.ledger.records import microseconds, moment, of_kinds, read_entry, read_listed
 from collector.ledger.tables import (
     STATES,
     check_name,
     entry,
+    given_up,
     open_alert,
     outbox,
     pair,
@@ -129,6 +130,14 @@ class Before(NamedTuple):
     seen: bool
 
 
+class Slotted(NamedTuple):
+    """One slot of an account that was answered: when the first run for it began, and that run's entry."""
+
+    at: datetime
+    started: datetime
+    seq: int
+
+
 class Stood(NamedTuple):
     """One subject in one state from one run to the one that found it otherwise; None while it stands."""
 
@@ -193,6 +202,18 @@ class Projection:
                 )
                 for row in connection.execute(query)
             }
+
+    def failing(self, check: str, scope: str) -> dict[str, datetime]:
+        """The subjects that are not satisfied now, or were when they were last seen, and since when; by name."""
+        query = (
+            sa.select(subject_name.c.name, state_interval.c.since_at)
+            .join(subject_name, subject_name.c.id == state_interval.c.subject_id)
+            .where(state_interval.c.pair_id == _pair_id(check, scope), state_interval.c.to_run.is_(None))
+            .where(state_interval.c.state == STATES.index(State.NOT_SATISFIED))
+            .order_by(subject_name.c.name)
+        )
+        with self._reading() as connection:
+            return {row.name: moment(row.since_at) for row in connection.execute(query)}
 
     def scope_standing(self, check: str, scope: str) -> ScopeStanding | None:
         """None before the first run."""
@@ -379,11 +400,11 @@ class Projection:
 
     def last(self, kind: Kind) -> Entry | None:
         """The newest entry of one kind."""
-        return self._entry(sa.select(sa.func.max(entry.c.seq)).where(entry.c.kind == kind.value))
+        return self._entry(sa.select(sa.func.max(entry.c.seq)).where(of_kinds([kind])))
 
     def of_kind(self, kind: Kind) -> list[Entry]:
         """Every entry of one kind, in the order of the ledger: for kinds of which there are few."""
-        return self._entries(sa.select(entry.c.seq).where(entry.c.kind == kind.value).order_by(entry.c.seq))
+        return self._entries(sa.select(entry.c.seq).where(of_kinds([kind])).order_by(entry.c.seq))
 
     # --- alerts ---
 
@@ -414,6 +435,24 @@ class Projection:
     def open_alert(self, key: str) -> Entry | None:
         """The newest trigger of one key that has not been resolved since; None when nothing of it stands open."""
         return self._entry(sa.select(open_alert.c.seq).where(open_alert.c.key == key))
+
+    def slots_before(self, account: str, until: datetime, limit: int) -> list[Slotted]:
+        """The last ``limit`` slots of an account before ``until`` that any run answers, newest first."""
+        one = sa.select(scope_name.c.id).where(scope_name.c.name == account).scalar_subquery()
+        query = (
+            sa.select(run.c.moment, sa.func.min(run.c.started), sa.func.min(run.c.seq))
+            .where(run.c.moment < microseconds(until), run.c.account_id == one, run.c.by_hand == 0)
+            .group_by(run.c.moment)
+            .order_by(run.c.moment.desc())
+            .limit(limit)
+        )
+        with self._reading() as connection:
+            return [Slotted(moment(at), moment(started), seq) for at, started, seq in connection.execute(query)]
+
+    def newest(self, kind: Kind, limit: int) -> list[Entry]:
+        """The newest entries of one kind, newest first."""
+        query = sa.select(entry.c.seq).where(of_kinds([kind])).order_by(entry.c.seq.desc()).limit(limit)
+        return self._entries(query)
 
     def runs_before(self, check: str, scope: str, seq: int, limit: int) -> list[Before]:
         """The last ``limit`` runs of a check over a scope before entry ``seq``, newest first."""
@@ -486,6 +525,12 @@ class Projection:
     def last_told(self, place: tuple[str, str, str]) -> Entry | None:
         """The newest alert about a place: a cause, a check and a scope."""
         return self._entry(sa.select(sa.func.max(told.c.seq)).where(told.c.place == place_of(*place)))
+
+    def given_up(self) -> dict[str, int]:
+        """How many deliveries of alerts that stand open were given up, by channel."""
+        query = sa.select(given_up.c.channel, sa.func.count().label("many")).group_by(given_up.c.channel)
+        with self._reading() as connection:
+            return {row.channel: row.many for row in connection.execute(query)}
 
     def pending(self, now: datetime) -> list[Pending]:
         """The deliveries that are owed and due at ``now``, oldest alert first."""

@@ -8,21 +8,26 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from collector import canonical
 from collector.errors import StoreError
-from collector.ledger import packing
+from collector.ledger import fields, packing, uses
 from collector.ledger.entry import BODY_BYTES_MAX, Draft, Entry, Kind
 from collector.ledger.tables import blob, entry, expired
 
 PAGE = 1_000  # entries fetched at once
 BASES_KEPT = 20_000  # plain bodies that deltas are against, kept by a reader or a writer
-SERIES_KEPT = 100_000  # some 30 MB of names and digests
+NEARS_KEPT = 64  # split bodies of entries that others lie beside, kept by a reader
+SERIES_KEPT = 100_000  # some 20 MB of names and digests
+SERIES_ROUNDS = 32  # a series that all others were added to so often, and it was not, has ended: a day has 24 hours
+SERIES_ROUND_MIN = 1_000
 BASE_BYTES_MAX = 8_192  # of such a body; a larger one is always written whole
-BASE_USES = 64  # deltas against one body before a new one is written whole
+BASE_USES = 256  # deltas against one body before a new one is written whole
+LEAN = 24  # bytes that an entry takes in which nothing changed but the times
+SHORT = 8  # an entry so many times smaller than its body is small enough to look no further
 DEPTH_MAX = 8  # of a chain of blob deltas
 BLOB_BYTES_MAX = 1 << 30
 DROPPED_AT_ONCE = 500  # in one statement
@@ -48,9 +53,39 @@ class Bases:
     """The plain bodies that deltas lean on, as far as a reader has met them."""
 
     def __init__(self) -> None:
-        self._bodies: OrderedDict[int, bytes] = OrderedDict()
+        self._bodies: OrderedDict[int, bytes | fields.Parts] = OrderedDict()
+        self._near: OrderedDict[int, fields.Parts] = OrderedDict()
+        self._names: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}  # the few that there are, each once
 
     def get(self, connection: sa.Connection, seq: int) -> bytes:
+        held = self._held(connection, seq)
+        return held if isinstance(held, bytes) else fields.join(held)
+
+    def parts(self, connection: sa.Connection, seq: int) -> fields.Parts:
+        """The same in its fields, as which it is held from then on."""
+        held = self._held(connection, seq)
+        if isinstance(held, bytes):
+            held = self._split(seq, held)
+            if seq in self._bodies:
+                self._bodies[seq] = held
+        return held
+
+    def near(self, connection: sa.Connection, seq: int) -> fields.Parts:
+        """The entry beside others, which itself lies beside none."""
+        held = self._near.get(seq)
+        if held is None:
+            row = connection.execute(_ONE, {"seq": seq}).one_or_none()
+            if row is None:
+                raise ValueError(f"it lies beside entry {seq}, which is not there")
+            if row.encoding == packing.FIELDS and row.body[:1] != b"\0":
+                raise ValueError(f"it lies beside entry {seq}, which lies beside another")
+            held = self._split(seq, body_of(connection, seq, row.at, row.encoding, row.base, row.body, self))
+            self._near[seq] = held
+            if len(self._near) > NEARS_KEPT:
+                self._near.popitem(last=False)
+        return held
+
+    def _held(self, connection: sa.Connection, seq: int) -> bytes | fields.Parts:
         held = self._bodies.get(seq)
         if held is None:
             row = connection.execute(_BASE, {"seq": seq}).one_or_none()
@@ -59,6 +94,12 @@ class Bases:
             held = packing.unpack(row.encoding, row.body, None, BODY_BYTES_MAX)
             self.keep(seq, held)
         return held
+
+    def _split(self, seq: int, body: bytes) -> fields.Parts:
+        found = fields.split(body)
+        if found is None:
+            raise ValueError(f"it leans on entry {seq}, which has no fields")
+        return fields.Parts(self._names.setdefault(found.names, found.names), found.values)
 
     def keep(self, seq: int, body: bytes) -> None:
         """Remembers a body that was read whole."""
@@ -73,20 +114,32 @@ ROW = (entry.c.seq, entry.c.kind, entry.c.at, entry.c.encoding, entry.c.base, en
 
 
 def body_of(
-    connection: sa.Connection, seq: int, encoding: int, leans_on: int | None, packed: bytes, bases: Bases
+    connection: sa.Connection,
+    seq: int,
+    at: int,
+    encoding: int,
+    leans_on: int | None,
+    packed: bytes,
+    bases: Bases,
 ) -> bytes:
     """The plain body out of the columns of a row. Raises ValueError when it cannot be unpacked."""
-    if leans_on is not None:
-        return packing.unpack(encoding, packed, bases.get(connection, leans_on), BODY_BYTES_MAX)
-    body = packing.unpack(encoding, packed, None, BODY_BYTES_MAX)
-    bases.keep(seq, body)
-    return body
+    if leans_on is None:
+        body = packing.unpack(encoding, packed, None, BODY_BYTES_MAX)
+        bases.keep(seq, body)
+        return body
+    if encoding == packing.FIELDS:
+        base = bases.parts(connection, leans_on)
+        body = fields.unpack(packed, fields.Place(seq, at), base, lambda near: bases.near(connection, near))
+        if len(body) > BODY_BYTES_MAX:
+            raise ValueError(f"unpacks to more than {BODY_BYTES_MAX} bytes")
+        return body
+    return packing.unpack(encoding, packed, bases.get(connection, leans_on), BODY_BYTES_MAX)
 
 
 def _entry_of(connection: sa.Connection, row: Sequence[Any], bases: Bases) -> Entry:
     seq, kind, at, encoding, leans_on, packed = row
     try:
-        return Entry(seq, Kind(kind), moment(at), body_of(connection, seq, encoding, leans_on, packed, bases))
+        return Entry(seq, Kind(kind), moment(at), body_of(connection, seq, at, encoding, leans_on, packed, bases))
     except ValueError as error:
         raise StoreError(f"entry {seq} cannot be read: {error}; run `collector db verify`") from error
 
@@ -127,52 +180,110 @@ def read_entries(
     if end is not None:
         query = query.where(entry.c.seq < end)
     if kinds is not None:
-        query = query.where(entry.c.kind.in_(sorted(kind.value for kind in kinds)))
+        query = query.where(of_kinds(kinds))
     return [_entry_of(connection, row, bases) for row in connection.execute(query)]
 
 
+def of_kinds(kinds: Collection[Kind]) -> sa.ColumnElement[bool]:
+    """Which entries are of some kinds: through the index, when it has them."""
+    found = entry.c.kind.in_(sorted(kind.value for kind in kinds))
+    return found if Kind.RUN in kinds else sa.and_(found, _NO_RUN)
+
+
+_NO_RUN = entry.c.kind != sa.literal_column("'run'")  # in the words of the index, or it would not be used
+
+
 class Deltas:
-    """Which bodies a writer may lean new ones on: the last one written whole of the same kind, check and scope.
+    """Which bodies a writer may lean new ones on: the last one written whole of the same kind, check and scope; and,
+    of the same account, the last one that nothing lies beside.
 
     Also the last blob of each series, for the same purpose. Known only to the process that wrote them; after a start
     each group and each series begins with one written whole.
     """
 
     def __init__(self) -> None:
-        self.series: OrderedDict[str, str] = OrderedDict()  # the last blob's digest, by the series' name; newest last
-        self._groups: OrderedDict[tuple[Any, ...], tuple[int, bytes, int]] = OrderedDict()  # seq, body, uses
+        self.series: OrderedDict[str, tuple[bytes, int]] = OrderedDict()  # the last blob and when, by name; newest last
+        self._followed = 0
+        self._groups: OrderedDict[tuple[Any, ...], _Whole] = OrderedDict()
+        self._near: OrderedDict[tuple[Any, ...], tuple[int, fields.Parts]] = OrderedDict()
+
+    def last(self, name: str) -> str | None:
+        """The digest of the last blob of a series; None at its begin."""
+        known = self.series.get(name)
+        return None if known is None else known[0].hex()
 
     def follow(self, name: str, digest: str) -> None:
-        """Remembers the last blob of a series. Questions about subjects that are gone are never asked again: the
-        series that was not added to for longest is forgotten."""
-        self.series[name] = digest
+        """Remembers the last blob of a series. Questions about subjects that are gone are never asked again: what was
+        not added to while all others were, many times, is forgotten."""
+        self._followed += 1
+        self.series[name] = bytes.fromhex(digest), self._followed
         self.series.move_to_end(name)
-        if len(self.series) > SERIES_KEPT:
-            self.series.popitem(last=False)
+        oldest = next(iter(self.series))
+        waited = self._followed - self.series[oldest][1]
+        if len(self.series) > SERIES_KEPT or waited > SERIES_ROUNDS * max(len(self.series), SERIES_ROUND_MIN):
+            del self.series[oldest]
 
     def pack(self, draft: Draft, seq: int, body: bytes) -> dict[str, Any]:
         """The row of an entry."""
-        group = (draft.kind, *(draft.fields.get(name) for name in ("account", "check", "scope")))
-        base, whole, uses = self._groups.pop(group, (None, None, BASE_USES))
-        if uses >= BASE_USES:
-            base = whole = None
-        encoding, packed = packing.pack_leaning(body, whole)
-        if encoding == packing.DELTA and base is not None and whole is not None:
-            self._groups[group] = (base, whole, uses + 1)
+        group: tuple[Any, ...] = (draft.kind, draft.fields.get("check"))
+        if draft.kind in (Kind.RUN, Kind.SPOT, Kind.PLAN):  # of the others there are too few over one scope
+            group = *group, draft.fields.get("account"), draft.fields.get("scope")
+        place = fields.Place(seq, microseconds(draft.at))
+        whole = self._groups.pop(group, None)
+        base = None
+        if whole is None or whole.uses >= BASE_USES or whole.spent >= whole.cost:
+            encoding, packed = packing.pack(body)
         else:
-            base = None
-            if len(body) <= BASE_BYTES_MAX:
-                self._groups[group] = (seq, body, 0)
-            if len(self._groups) > BASES_KEPT:
-                self._groups.popitem(last=False)
+            encoding, packed = self._lean(draft, place, body, whole)
+            base = whole.seq if encoding in (packing.DELTA, packing.FIELDS) else None
+        if base is not None and whole is not None:
+            spent = whole.spent + max(0, len(packed) - LEAN)
+            self._groups[group] = whole._replace(uses=whole.uses + 1, spent=spent)
+        elif len(body) <= BASE_BYTES_MAX:
+            self._groups[group] = _Whole(seq, body, len(packed), 0, 0)
+        if len(self._groups) > BASES_KEPT:
+            self._groups.popitem(last=False)
         return {
             "seq": seq,
             "kind": draft.kind.value,
-            "at": microseconds(draft.at),
+            "at": place.at,
             "encoding": encoding,
             "base": base,
             "body": packed,
         }
+
+    def _lean(self, draft: Draft, place: fields.Place, body: bytes, whole: _Whole) -> tuple[int, bytes]:
+        """The smaller of a delta and what differs field by field."""
+        parts, base = fields.split(body), fields.split(whole.body)
+        if parts is None or base is None or parts.names != base.names:
+            return packing.pack_leaning(body, whole.body)
+        beside = (draft.kind, draft.fields.get("account"))
+        near = self._near.get(beside)
+        packed = fields.pack(parts, place, base, near)
+        if packed is None or len(packed) > LEAN:
+            alone = fields.pack(parts, place, base)
+            if alone is not None and (packed is None or len(alone) <= len(packed) + LEAN):
+                packed = alone
+                if draft.kind is Kind.RUN:
+                    self._near[beside] = place.seq, parts
+                    self._near.move_to_end(beside)
+                    if len(self._near) > NEARS_KEPT:
+                        self._near.popitem(last=False)
+        if packed is None or len(packed) * SHORT > len(body):
+            encoding, delta = packing.pack_leaning(body, whole.body)
+            if packed is None or len(delta) < len(packed):
+                return encoding, delta
+        return packing.FIELDS, packed
+
+
+class _Whole(NamedTuple):
+    """A body that was written whole: as how many bytes, how many lean on it, and what more they took than they must."""
+
+    seq: int
+    body: bytes
+    cost: int
+    uses: int
+    spent: int
 
 
 # --- blobs ---
@@ -225,7 +336,7 @@ def write_blob(connection: sa.Connection, data: bytes, like: str | None) -> str:
     except ValueError as error:
         raise StoreError(f"blob {like} {error}; run `collector db verify`, and restore a backup") from error
     encoding, packed = packing.pack(data, whole)
-    leans = base if encoding == packing.DELTA else None
+    leans = base if encoding in (packing.DELTA, packing.MIDDLE) else None
     connection.execute(
         sa.insert(blob),
         {
@@ -302,6 +413,7 @@ def drop_blobs(connection: sa.Connection, digests: Collection[str], seq: int) ->
         ids = connection.execute(sa.select(blob.c.id).where(blob.c.digest.in_(part))).scalars().all()
         # Those that are dropped too may lean on each other: they let go first.
         connection.execute(sa.update(blob).where(blob.c.base.in_(ids)).values(base=None))
+        uses.drop(connection, ids)
         connection.execute(sa.delete(blob).where(blob.c.id.in_(ids)))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -17,7 +17,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from collector.errors import ConfigError, LedgerBroken, StoreError
-from collector.ledger import integrity, keys, merkle, projecting, records
+from collector.ledger import integrity, keys, merkle, projecting, records, uses
 from collector.ledger.database import PATIENCE_SECONDS, Database
 from collector.ledger.entry import Draft, Entry, Kind
 from collector.ledger.integrity import Progress, Verified
@@ -56,6 +56,7 @@ class Ledger:
         self.url = database.url.render_as_string(hide_password=True)
         self.where = database.where  # for people; without any password
         self.projection = Projection(database.reading)
+        self.uses = uses.Uses(database.reading)
         self.leadership = leadership(database)
         self._fence: Callable[[sa.Connection], None] = _no_fence
 
@@ -264,6 +265,11 @@ class Ledger:
         with self._database.reading() as connection:
             return _checkpoints(connection)
 
+    def newest_checkpoint(self) -> Checkpoint | None:
+        """None before the first."""
+        with self._database.reading() as connection:
+            return next(iter(_checkpoints(connection, newest=True)), None)
+
     # --- what is held outside ---
 
     def head_of(self, where: str, note: str) -> TreeHead:
@@ -395,8 +401,7 @@ class Batch:
         ``like`` names a series of blobs that differ little from one to the next, such as the call logs of one account
         or the answers to one question. It only saves room: each is kept as what differs from the one before it.
         """
-        series = self._deltas.series
-        digest = records.write_blob(self._connection, data, series.get(like) if like else None)
+        digest = records.write_blob(self._connection, data, self._deltas.last(like) if like else None)
         if like:
             self._deltas.follow(like, digest)
         return digest
@@ -407,6 +412,10 @@ class Batch:
     def read(self, digest: str) -> bytes:
         """The bytes behind a digest, also of a blob that this batch keeps. Raises StoreError when they are absent."""
         return records.read_blob(self._connection, digest)
+
+    def count_uses(self, found: Mapping[str, uses.Use], since: int, size: int) -> bool:
+        """Adds what the entries of ``[since, size)`` rest on. False when another process counted them meanwhile."""
+        return uses.count(self._connection, found, since, size)
 
     def drop(self, digests: Collection[str], entry: Entry) -> None:
         """Takes payloads away for good, as ``entry``, added before, says. Raises StoreError when one is not there."""
@@ -480,6 +489,7 @@ def _rebuild(connection: sa.Connection, progress: Progress | None = None) -> Non
     bases = records.Bases()
     size = connection.execute(sa.select(head.c.size)).scalar_one_or_none() or 0
     projecting.empty(connection)
+    uses.forget(connection)
     projector = projecting.Projector(connection, partial(records.read_blob, connection))
     start = 0
     while page := records.read_entries(connection, start, None, None, bases):

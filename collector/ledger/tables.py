@@ -69,7 +69,9 @@ entry = _table(
     _whole("base", ForeignKey("entry.seq"), null=True),  # the entry that a delta is against; itself never a delta
     _bytes("body"),
 )
-Index("entry_by_kind", entry.c.kind, entry.c.seq)
+# Nearly all entries are runs, and those are found through ``run``: none of them is in here.
+NO_RUN = entry.c.kind != "run"
+Index("entry_by_kind", entry.c.kind, entry.c.seq, sqlite_where=NO_RUN, postgresql_where=NO_RUN)
 
 tile = _table("tile", _key("level"), _key("n"), _bytes("hashes"))  # full tiles only, 8,192 bytes each
 edge = _table("edge", _key("level"), _bytes("hashes"))  # the hashes of each level that fill no tile yet
@@ -105,6 +107,24 @@ lease = _table(
     _whole("epoch"),  # raised whenever another takes over; appends compare it
     _whole("until"),  # by the database's clock
     CheckConstraint("id = 1", name="lease_is_one_row"),
+)
+
+# --- of the moment: when payloads were used ---
+
+payload = _table(
+    "payload",  # call logs and answers, as far as entries were counted
+    _key(),  # of the blob
+    _whole("log"),  # whether it is a call log
+    _whole("newest"),  # the time of the newest entry that rests on it
+    _whole("first"),  # the first slot for which it was read, or start of a run by hand
+    _whole("last"),
+)
+
+counted = _table(
+    "counted",  # one row, once anything was counted
+    _key(),
+    _whole("size"),  # the first so many entries are in ``payload``
+    CheckConstraint("id = 1", name="counted_is_one_row"),
 )
 
 # --- derived: the words ---
@@ -220,6 +240,14 @@ outbox = _table(
     _whole("retry_at", null=True),  # not before
 )
 
+given_up = _table(
+    "given_up",  # deliveries that were given up, of alerts that stand open
+    _key("seq"),  # of the ``delivery`` entry
+    _whole("alert"),
+    _text("channel"),
+)
+Index("given_up_by_alert", given_up.c.alert)
+
 DERIVED = (  # in an order in which they can be filled; emptied from the end
     check_name,
     scope_name,
@@ -233,4 +261,5 @@ DERIVED = (  # in an order in which they can be filled; emptied from the end
     open_alert,
     told,
     outbox,
+    given_up,
 )

@@ -6,7 +6,7 @@ Counters begin at zero with each process; gauges are read from the ledger and ar
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -43,8 +43,7 @@ class ReadsLedger(Protocol):
 
     def size(self) -> int: ...
     def blob(self, digest: str) -> bytes: ...
-    def entries(self, start: int = 0, end: int | None = None, kinds: Any = None) -> Iterator[Entry]: ...
-    def checkpoints(self) -> Sequence[Any]: ...
+    def newest_checkpoint(self) -> Any: ...
     @property
     def projection(self) -> Any: ...
 
@@ -189,24 +188,18 @@ class Metrics:
         self._blind_scopes.set(blind)
         if last_success is not None:
             self._last_success.set(last_success.timestamp())
-        standing = list(ledger.projection.open_alerts().values())
-        causes = Tally(entry.data["cause"] for entry in standing)
+        causes = Tally(one.cause for one in ledger.projection.open_places())
         for cause in Cause:
             self._alerts_open.labels(cause.value).set(causes[cause.value])
-        self._refresh_given_up(ledger, {entry.seq for entry in standing})
+        self._refresh_given_up(ledger.projection.given_up())
         self._entries.set(ledger.size())
-        if signed := ledger.checkpoints():
-            self._checkpoint.set(signed[-1].at.timestamp())
+        if (signed := ledger.newest_checkpoint()) is not None:
+            self._checkpoint.set(signed.at.timestamp())
 
-    def _refresh_given_up(self, ledger: ReadsLedger, standing: set[int]) -> None:
-        found: Tally[str] = Tally()
-        if standing:
-            for entry in ledger.entries(start=min(standing), kinds=(Kind.DELIVERY,)):
-                if entry.data["alert"] in standing and entry.data["outcome"] == "gave-up":
-                    found[entry.data["channel"]] += 1
+    def _refresh_given_up(self, found: Mapping[str, int]) -> None:
         self._channels |= set(found)
         for channel in self._channels:
-            self._given_up.labels(channel).set(found[channel])
+            self._given_up.labels(channel).set(found.get(channel, 0))
 
     # --- out ---
 

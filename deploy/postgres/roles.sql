@@ -20,8 +20,8 @@ GRANT INSERT, UPDATE ON lease TO collector_writer;
 -- Payloads whose term is over are dropped, and what leaned on them is packed anew; triggers refuse anything else.
 GRANT UPDATE (encoding, base, depth, data), DELETE ON blob TO collector_writer;
 
--- Derived: emptied and made again from the log at will.
+-- Derived or counted: emptied and made again from the log at will.
 GRANT INSERT, UPDATE, DELETE ON
   check_name, scope_name, subject_name, reason_text, pair, run, state_interval, scope_interval, span, open_alert, told,
-  outbox
+  outbox, given_up, payload, counted
   TO collector_writer;

@@ -103,7 +103,8 @@ def test_an_edited_entry_with_its_tile_edited_too_breaks_the_next_checkpoint(liv
         ("DELETE FROM entry WHERE seq = 300", "entry 300 is missing: entry 301 is the next"),
         ("DELETE FROM entry WHERE seq > 590", "holds 591 entries, but 600 were written"),
         ("UPDATE entry SET kind = 'gap' WHERE seq = 301", "entry 301 is filed under another"),
-        ("UPDATE entry SET at = at - 1 WHERE seq = 301", "entry 301 is filed under another"),
+        ("UPDATE entry SET at = at - 1 WHERE seq = 301", "entry 301 is not what was hashed"),
+        ("UPDATE entry SET at = at - 1 WHERE base IS NULL AND seq = 1", "entry 1 is filed under another"),
         ("UPDATE entry SET body = x'00' WHERE seq = 301", "entry 301 cannot be read"),
         ("UPDATE entry SET encoding = 7 WHERE seq = 301", "entry 301 cannot be read: packed in a way"),
         ("UPDATE entry SET encoding = 0, body = x'7b7d' WHERE seq = 301", "entry 301 cannot be read"),
@@ -137,7 +138,8 @@ def test_two_entries_that_changed_places_are_found(lived, vandal):
         "UPDATE entry SET seq = 400 WHERE seq = 401",
         "UPDATE entry SET seq = 401 WHERE seq = -1",
     )
-    assert "entry 400 is filed under another number" in broken(lived)
+    found = broken(lived)
+    assert "entry 400 is filed under another number" in found or "entry 400 cannot be read" in found
 
 
 def test_an_entry_put_in_at_the_end_is_found(lived, vandal):

@@ -48,10 +48,30 @@ def test_large_values_that_change_a_little_cost_a_little(size):
     base = text(size, seed=1)
     data = edited(base, seed=2, edits=12)
     encoding, packed = packing.pack(data, base)
-    assert encoding == packing.DELTA
+    assert encoding in (packing.DELTA, packing.MIDDLE)
     assert packing.unpack(encoding, packed, base, LIMIT) == data
     alone = packing.pack(data)[1]
     assert len(packed) * 10 < len(alone)
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200), st.binary(max_size=200), st.binary(max_size=200))
+def test_what_lies_between_the_same_begin_and_end_survives(begin, was, now, end):
+    base, data = begin + was + end, begin + now + end
+    assert packing.unpack(packing.MIDDLE, packing.pack_middle(data, base), base, len(data)) == data
+
+
+@pytest.mark.parametrize("size", [700, 20_000, 1_000_000])
+def test_one_change_in_a_listing_costs_that_change_and_not_the_listing(size):
+    base = text(size, seed=8)
+    at = len(base) // 2 // 46 * 46
+    data = base[:at] + text(46, seed=9) + base[at + 46 :]
+    encoding, packed = packing.pack(data, base)
+    assert encoding == packing.MIDDLE or size < 1000
+    assert len(packed) < 60
+    assert packing.unpack(encoding, packed, base, LIMIT) == data
+    for wrong in (b"", packed[:1], b"\xff" * 12, b"\xff\xff\xff\x7f" + packed[1:]):
+        with pytest.raises(ValueError, match="packed bytes"):
+            packing.unpack(packing.MIDDLE, wrong, base, LIMIT)
 
 
 def test_values_of_other_lengths_than_their_base_survive():

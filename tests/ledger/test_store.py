@@ -404,8 +404,8 @@ def test_another_key_is_refused(ledger, url, world, tmp_path, signer):
 
 def test_a_broken_ledger_does_not_open_unless_asked_to(ledger, url, world, vandal):
     beats(ledger, world, range(3))
-    vandal("UPDATE entry SET at = at + 1 WHERE seq = 2")
-    with pytest.raises(LedgerBroken, match="entry 2 is filed under another"):
+    vandal("UPDATE entry SET at = at + 1 WHERE seq = 1")
+    with pytest.raises(LedgerBroken, match="entry 1 is filed under another"):
         Ledger.open(url, origin=ORIGIN, signer=None)
     opened = Ledger.open(url, origin=ORIGIN, signer=None, verify=False)
     assert opened.size() == 4

@@ -38,7 +38,8 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 REGION = "eu-west-1"
 REPLACED, RECONFIGURED, TURNED = 0.05 / 24, 0.01 / 24, 0.001 / 24  # of the subjects, in an hour
-BAD_AT_FIRST = 0.03
+BAD_AT_FIRST = 0.03  # of those that are new
+BAD = (REPLACED * BAD_AT_FIRST + TURNED) / (REPLACED + 2 * TURNED)  # of all, when as many are mended as break
 SCRAPED_EVERY = 2  # runs for each look at /metrics: 100 an hour, with 200 accounts
 ASKING_EVERY = 7  # each seventh check asks once for each subject
 CHECK = '''"""Load {number} is encrypted.
@@ -101,7 +102,7 @@ class Clouds:
         self.per_account = sum(self.sizes)
         self.names = array("q", range(accounts * self.per_account))
         self.versions = array("l", bytes(8 * len(self.names)))
-        self.bad = bytearray(self.chance.random() < BAD_AT_FIRST for _ in self.names)
+        self.bad = bytearray(self.chance.random() < BAD for _ in self.names)
         self.next = len(self.names)
         self.calls = 0
 
@@ -232,14 +233,14 @@ class Loaded:
         self.folder = folder
         self.settings = config.load(folder / "collector.toml", {})
         registry = daemon.load_registry(self.settings)
-        self.clouds = Clouds(accounts, self.checks, subjects, seed, lambda: self.now)
+        self.clouds = Clouds(accounts, self.checks, subjects, seed, self._clock)
         self.operation = Operation(
             self.settings,
             daemon.load_controls(self.settings, registry),
             registry,
             daemon.open_ledger(self.settings, create=True),
             self.clouds,
-            lambda: self.now,
+            self._clock,
         )
         self.channels = daemon.open_channels(self.settings, {"LOAD_SECRET": "a secret of the load, long enough"})
         self.metrics = Metrics()
@@ -247,6 +248,11 @@ class Loaded:
         for account in self.operation.accounts:
             self.operation.plan(account)
         self.rounds = self.changes = self.alerts = 0
+
+    def _clock(self) -> datetime:
+        """No two moments are the same, as with a real clock: equal ones would take no room in the ledger."""
+        self.now += timedelta(microseconds=self.clouds.chance.randrange(20, 900))
+        return self.now
 
     def round(self) -> float:
         """The next hour; returns the seconds of CPU that it took."""
