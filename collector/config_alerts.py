@@ -20,6 +20,8 @@ from collector.tomlfile import Duration, Name, Seconds, Table, Text, Whole, dist
 
 SECRET_BYTES_MIN = 16  # shorter keys of an HMAC can be guessed
 TIMEOUT = Seconds(10)
+ROWS_MAX = 24  # as of controls
+Rows = Annotated[Whole, Field(ge=1, le=ROWS_MAX)]
 RETIRED = re.compile(r"https?://([a-z0-9-]+\.webhook\.office\.com|outlook\.office(365)?\.com)[:/]", re.IGNORECASE)
 
 
@@ -321,6 +323,26 @@ KINDS = {
 }
 
 
+class Confirm(Table):
+    """How many in a row begin an alert about the collector itself. Checks have `confirm` in the control file."""
+
+    missed: Rows = Field(default=1, description="Slots of an account that nobody observed.")
+    late: Rows = Field(
+        default=2, description="Slots of an account whose run began after its grace. One in a busy hour wakes nobody."
+    )
+    anchor: Rows = Field(
+        default=1, description="Attempts that a place outside failed. Each is an entry at once, whatever stands here."
+    )
+
+
+class Steady(Table):
+    """How many in a row end an alert about the collector itself; one that flaps needs six at least."""
+
+    missed: Rows = Field(default=1, description="Slots of an account that were observed.")
+    late: Rows = Field(default=1, description="Slots of an account whose run began in time.")
+    anchor: Rows = Field(default=1, description="Checkpoints that the place took.")
+
+
 class Alerts(Table):
     """The channels that alerts go over. A name stands for one channel, whatever its kind."""
 
@@ -342,6 +364,9 @@ class Alerts(Table):
         description="Whether the cloud's own log is asked who changed what failed. Needs a permission of its own, "
         "which `collector policy` then prints.",
     )
+
+    confirm: Confirm = Field(default=Confirm(), description="What it takes until the collector tells of itself.")
+    steady: Steady = Field(default=Steady(), description="What it takes until that is over.")
 
     @model_validator(mode="after")
     def _one_name(self) -> Alerts:

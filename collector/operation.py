@@ -7,30 +7,33 @@ sleeps, schedules, prints or delivers an alert.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, Protocol
 
 import structlog
 
 from collector import __version__, beating, canonical, spot, windows
-from collector.alert import leaving, route
+from collector.alert import leaving, own, route
+from collector.alert.own import Trouble, Turn
 from collector.alert.standing import Standing
 from collector.check import limits_record, title_of
 from collector.clouds.directory import AccountSettings
 from collector.clouds.transcript import Transcript, question_id, skew_ms
 from collector.collect import Task, collect
 from collector.config import Settings
+from collector.config_alerts import ROWS_MAX
 from collector.controls import Controls
 from collector.errors import CannotObserve, CollectorError, ConfigError, Denied
 from collector.feed.event import Asked, News
 from collector.ledger.entry import Draft, Entry, Kind, gap_fields, observations_blob, plan_fields, run_fields
+from collector.ledger.projection import Slotted
 from collector.ledger.store import Batch, Ledger
 from collector.model import CheckRun, Gap, Scope
 from collector.registry import Registry
-from collector.window.drift import Cause, Drift, Event
+from collector.window.drift import Cause
 from collector.window.itself import Sign
 from collector.window.slots import Declared, Due, Plan, PlannedCheck, due, in_force, plan_from, ticks, unanswered
 
@@ -263,18 +266,20 @@ class Operation:
     def declare(self, account: AccountSettings, lost: Iterable[Due], reason: str) -> int:
         """Declares slots as gaps, and opens the alert that says so. Returns the number of gap entries."""
         scope = account.scope
-        gaps = list(_stretches(scope, sorted(lost), reason))
+        slots = sorted(lost)
+        gaps = list(_stretches(scope, slots, reason))
         if not gaps:
             return 0
         now = self.clock()
         with self.ledger.write() as batch:
-            standing = self._standing(batch, str(scope))
             entries = [batch.add(Draft(Kind.GAP, now, gap_fields(gap))) for gap in gaps]
             first, last = gaps[0].since, gaps[-1].until
             words = f"nobody looked from {canonical.stamp(first)} to {canonical.stamp(last)}: {reason}"
-            missed = Drift(Cause.MISSED, Event.TRIGGER, "", str(scope), "", words, first, None, entries[0].seq)
-            if standing.opened(Cause.MISSED, scope=str(scope)) is None:
-                standing.change(missed)
+            moments = sorted({item.at for item in slots})
+            turns = [Turn(True, first, entries[0].seq)] * len(moments)
+            before = chain(turns[1:], self._lost_before(batch, account, moments[0]))
+            missed = Trouble(Cause.MISSED, str(scope), "", words, "")
+            own.tell(self._standing(batch, str(scope)), self.settings, missed, turns[0], before)
         log.warning("gap", account=str(scope), entries=len(gaps), reason=reason)
         return len(gaps)
 
@@ -301,20 +306,29 @@ class Operation:
 
     def _say_whether_late(self, scope: Scope, slot: datetime, started: datetime, sealed: Sealed) -> None:
         """One alert while an account's runs begin after their grace, and its end when they begin in time again."""
+        grace = timedelta(seconds=self.settings.schedule.grace)
         late = started - slot
         opened = self.ledger.projection.open_alert(route.dedup_key(Cause.LATE, "", str(scope), ""))
-        if (late > timedelta(seconds=self.settings.schedule.grace)) == (opened is not None):
+        if (late > grace) == (opened is not None):
             return
-        first = sealed.entries[0].seq
-        if opened is None:
-            words = f"the run that was due at {canonical.stamp(slot)} began {int(late.total_seconds() // 60)} min later"
-            drift = Drift(Cause.LATE, Event.TRIGGER, "", str(scope), "", words, slot, None, first)
-        else:
-            since = canonical.moment(opened.data["since"])
-            words = "runs begin in time again"
-            drift = Drift(Cause.LATE, Event.RESOLVE, "", str(scope), "", words, since, first, opened.data["first_bad"])
+        words = f"the run that was due at {canonical.stamp(slot)} began {int(late.total_seconds() // 60)} min later"
+        trouble = Trouble(Cause.LATE, str(scope), "", words, "runs begin in time again")
         with self.ledger.write() as batch:
-            self._standing(batch, str(scope)).change(drift)
+            before = (Turn(one.started - one.at > grace, one.at, one.seq) for one in self._answered(batch, scope, slot))
+            now = Turn(late > grace, slot, sealed.entries[0].seq)
+            own.tell(self._standing(batch, str(scope)), self.settings, trouble, now, before)
+
+    def _answered(self, batch: Batch, scope: Scope, until: datetime) -> Iterator[Slotted]:
+        """The slots of an account that were answered before a moment, newest first; read when they are asked for."""
+        yield from batch.projection.slots_before(str(scope), until, ROWS_MAX)
+
+    def _lost_before(self, batch: Batch, account: AccountSettings, until: datetime) -> Iterator[Turn]:
+        """The slots that nobody observed in a row before a moment, newest first."""
+        answered = next(self._answered(batch, account.scope, until), None)
+        since = until - LOOK_BACK if answered is None else answered.at
+        for at in sorted({item.at for item in due(self.plans(account, since, until), since, until)}, reverse=True):
+            if answered is None or at > answered.at:
+                yield Turn(True, at, None)
 
     def observe(self, account: AccountSettings, slot: datetime | None, items: Sequence[Due] = ()) -> Sealed | None:
         """One account run: every due check over one transcript, sealed in one transaction or not at all.
@@ -411,7 +425,8 @@ class Operation:
                 entry = self._seal_one(batch, scope, slot, reference, principal, digest, run)
                 alerts += standing.after(run, entry.seq)
                 entries.append(replace(entry))  # without what was parsed of it: a run may have ten thousand
-            alerts += self._resolve_missed(scope, standing)
+            if entries:
+                alerts += self._resolve_missed(batch, scope, slot, entries[0].seq, standing)
         return Sealed(scope, slot, tuple(runs), tuple(entries), alerts, len(transcript.log))
 
     def _fence(self, batch: Batch, scope: Scope, slot: datetime, runs: Sequence[CheckRun]) -> None:
@@ -458,16 +473,19 @@ class Operation:
     def _standing(self, batch: Batch, account: str = "") -> Standing:
         return Standing(batch, self.controls, self.settings, self.registry, self.clock, account)
 
-    def _resolve_missed(self, scope: Scope, standing: Standing) -> int:
-        known = standing.opened(Cause.MISSED, scope=str(scope))
-        if known is None:
+    def _resolve_missed(self, batch: Batch, scope: Scope, slot: datetime | None, seq: int, standing: Standing) -> int:
+        if standing.opened(Cause.MISSED, scope=str(scope)) is None:
             return 0
-        since = canonical.moment(known.data["since"])
-        words = "the account is observed again"
-        standing.change(
-            Drift(Cause.MISSED, Event.RESOLVE, "", str(scope), "", words, since, None, known.data["first_bad"])
-        )
-        return 1
+        at = slot or self.clock()
+
+        def before() -> Iterator[Turn]:
+            gaps = [gap.until for gap in batch.projection.gaps(at - LOOK_BACK, at) if gap.account == str(scope)]
+            lost = max(gaps, default=at - LOOK_BACK)
+            for one in self._answered(batch, scope, at):
+                yield Turn(one.at < lost, one.at, one.seq)
+
+        trouble = Trouble(Cause.MISSED, str(scope), "", "", "the account is observed again")
+        return own.tell(standing, self.settings, trouble, Turn(False, at, seq), before()) is not None
 
     # --- housekeeping ---
 

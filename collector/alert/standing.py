@@ -20,7 +20,7 @@ from collector.ledger.projection import Before, Stood
 from collector.ledger.store import Batch
 from collector.model import CheckRun, State
 from collector.registry import Registry
-from collector.window.drift import FLAP_WITHIN, Cause, Drift, Event, Look, Opened, Rules, Told, drifts
+from collector.window.drift import FLAP_WITHIN, Cause, Drift, Event, Look, Opened, Rules, Told, drifts, flaps
 
 LOOKS = 32  # earlier runs that are read at once
 LOOKS_MAX = 512  # earlier runs that are looked at; what lies further back neither confirms nor ends anything
@@ -105,6 +105,11 @@ class Standing:
         elif drift.event is Event.RESOLVE:
             self._open.pop(key, None)
         return entry
+
+    def flaps(self, cause: Cause, check: str, scope: str, subject: str) -> bool:
+        """Whether an alert about one thing that begins now is one of many."""
+        now = self._clock()
+        return flaps(subject, _Past(self._batch, check, scope, self._batch.size, now).told(cause), now)
 
     def close(self, entry: Entry, reason: str) -> Entry:
         """Ends an alert that stands open, since nobody is to look there any more: nothing was seen mended."""

@@ -215,6 +215,7 @@ def alerts(life: Life, ledger: Ledger, entries: list[Entry]) -> None:
     keys: dict[str, int] = {}
     rules = _rules({})
     plans: dict[str, dict[str, Any]] = {}
+    flapping: set[str] = set()
     last: tuple[str, str] | None = None
     for entry in entries:
         data = entry.data
@@ -233,12 +234,18 @@ def alerts(life: Life, ledger: Ledger, entries: list[Entry]) -> None:
                 found = {s["subject"]: s["state"] for s in canonical.parse(ledger.blob(blob))["subjects"]}
             pairs[last].add(found)
         elif entry.kind is Kind.ALERT:
+            if data.get("flaps"):
+                flapping.add(data["key"])  # over only when it was well six times in a row, which may be after the end
             if data.get("unobserved") and data["scope"]:
                 account = "/".join(data["scope"].split("/")[:2])
                 require(not _asks(plans[account], data), f"entry {entry.seq} closes what a plan still asks for")
             _alert(entry, subjects_of(ledger, data), pairs, standing, keys, last, rules)
     _settled(pairs, standing, last, rules, len(entries))
-    left = [place for place in standing if place[0] in ("missed", "late", "anchor") and _watched(life, place[2])]
+    left = [
+        place
+        for place, key in standing.items()
+        if place[0] in ("missed", "late", "anchor") and key not in flapping and _watched(life, place[2])
+    ]
     require(not left, f"all was well at the end, and still stand: {left[:3]}")
 
 
