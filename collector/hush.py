@@ -101,6 +101,11 @@ def without(text: str) -> str:
     return _SECRET_TEXT.sub(REDACTED, text)
 
 
+def cut(text: str, most: int) -> str:
+    """The beginning of a text without secrets: cleaned first, since half a secret is not known for one."""
+    return without(text)[:most]
+
+
 def shown(data: bytes) -> bool:
     """Whether JSON holds a secret of the configuration or the environment."""
     return any(word in data for word in _coded)

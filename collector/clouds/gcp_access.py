@@ -186,7 +186,7 @@ class _Token:
             except (ValueError, OSError) as error:
                 if isinstance(error, requests.RequestException):
                     raise ConnectionError(str(error)) from error
-                raise Denied(f"the Google credentials cannot be used: {str(error)[:WORDS_MAX]}") from error
+                raise Denied(f"the Google credentials cannot be used: {hush.cut(str(error), WORDS_MAX)}") from error
             hush.hold(str(self.credential.token), passing=True)
             return str(self.credential.token)
 
@@ -228,7 +228,7 @@ def _of_file(file: Path) -> Any:
     try:
         return make(info, scopes=SCOPES)
     except (ValueError, GoogleAuthError) as error:
-        raise Denied(f"credentials_file {file.name} cannot be used: {str(error)[:WORDS_MAX]}") from error
+        raise Denied(f"credentials_file {file.name} cannot be used: {hush.cut(str(error), WORDS_MAX)}") from error
 
 
 def _federated(info: dict[str, Any]) -> Any:
@@ -264,7 +264,7 @@ class _Timed(Request):
 
 def _no_token(error: GoogleAuthError) -> Exception:
     """A failure to sign in as one of ours, a failure of the network as OSError."""
-    words = str(error.args[0] if error.args else error)[:WORDS_MAX]
+    words = hush.cut(str(error.args[0] if error.args else error), WORDS_MAX)
     if isinstance(error, TransportError):
         return ConnectionError(words)
     if isinstance(error, DefaultCredentialsError):
@@ -293,5 +293,5 @@ def _of_iam(words: str, text: Any) -> CannotObserve | None:
         return None
     found = trouble(status, body)
     kind = next((each for each in (Disabled, Throttled, Unavailable) if each.code == found.failure), Denied)
-    said = f"{words}: {found.code} {found.message}"[:WORDS_MAX]
+    said = hush.cut(f"{words}: {found.code} {found.message}", WORDS_MAX)
     return kind(f"no token of Google: {said}; {found.remedy or 'the next run tries again'}")

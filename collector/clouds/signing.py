@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
-from collector import canonical
+from collector import canonical, hush
 from collector.clouds.rest import Call, Reply, Trouble, seconds
 from collector.errors import CannotObserve, ConfigError, Denied, Disabled, Throttled, Unavailable, Unreadable
 
@@ -83,7 +83,7 @@ def no_key(where: str, said: str) -> ConfigError:
 
 def told(code: str, message: str) -> str:
     """What a service said, on one line and not longer than anybody reads."""
-    return f"{code}: {' '.join(message.split())[:SAID_CHARACTERS_MAX]}".rstrip(": ")
+    return f"{code}: {hush.cut(' '.join(message.split()), SAID_CHARACTERS_MAX)}".rstrip(": ")
 
 
 def der_of(where: str, raw: bytes) -> bytes:
