@@ -162,11 +162,17 @@ def control_section(view: View, control: ControlCard, finding: Finding) -> Html:
             *((("By hand", by_hand(control)),) if control.by_hand else ()),
         )
     )
-    parts = [statement, facts, fill('<p><a href="controls/{id}.html">{words}</a></p>\n', id=control.id, words=SHOTS)]
+    promised = window_html.promise(view, control.checks)
+    parts = [
+        statement,
+        promised,
+        facts,
+        fill('<p><a href="controls/{id}.html">{words}</a></p>\n', id=control.id, words=SHOTS),
+    ]
     if control.checks:
         parts += [checks_table(view, control.checks)]
         parts += body(view, anchor(control.id), f"{control.id}, {control.title}", control.checks, lines)
-        parts += window_html.by_scope(view, control.id, control.checks)
+        parts += [window_html.by_scope(view, control.id)]
     return fill(
         '<section class="control" id="{anchor}">\n<h2>{id}: {title}</h2>\n{parts}</section>\n',
         anchor=anchor(control.id),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from collector import canonical
 from collector.export.markup import Head, Html, fill, join, table, terms
 from collector.export.words import counted, duration, number, utc
 from collector.window.coverage import percent
@@ -13,9 +15,9 @@ from collector.window.history import Event, Recorded, changes, closed, differenc
 if TYPE_CHECKING:
     from collector.export.chapter import View
 
+STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 SHOWN = 20  # scopes of one control; all are in tables/coverage_by_control.csv
 NOWHERE = "Nowhere in the ledger: what this window is about is what the exporter says that it is."
-PROMISE = "How often each check of the window is promised to be observed at least"
 
 
 def section(view: View) -> Html:
@@ -26,8 +28,7 @@ def section(view: View) -> Html:
     said: list[tuple[object, object]] = [("First recorded", _first(view, told[0]) if told else NOWHERE)]
     for before, after in changes(told):
         title = "Changed when it had begun" if after.seq in late else "Changed before it began"
-        parts = [f"{name} was {was}, is {now}" for name, was, now in differences(before.definition, after.definition)]
-        said.append((title, _lines(_entry(view, after), *parts)))
+        said.append((title, _lines(_entry(view, after), *_changed(view, before, after))))
     if told and not changes(told):
         said.append(("Changed since", "never"))
     if told and told[-1].event is Event.GONE:
@@ -36,7 +37,8 @@ def section(view: View) -> Html:
         when = "before its end" if end.at < end.definition.until else "after its end"
         said.append(("Closed", _lines(_entry(view, end), when, f"by {end.by}", end.reason)))
     if dossier.frequency_s is not None:
-        said.append((PROMISE, f"every {duration(timedelta(seconds=dossier.frequency_s))}: {_kept(view)}"))
+        often = duration(timedelta(seconds=dossier.frequency_s))
+        said.append(("Promised", f"each check is observed at least every {often}; {_kept(view)}"))
     return fill(
         '<section id="window">\n<h2>The window</h2>\n{terms}</section>\n',
         terms=terms(said, "cover"),
@@ -48,6 +50,18 @@ def _kept(view: View) -> str:
     if not seldom:
         return "the plan asked for no less"
     return f"the plan asked for less of {counted(len(seldom), 'check over a scope', 'checks over scopes')}"
+
+
+def _changed(view: View, before: Recorded, after: Recorded) -> list[str]:
+    """What is defined otherwise; moments by the window's clock."""
+    return [
+        f"{name} was {_moment(view, was)}, is {_moment(view, now)}"
+        for name, was, now in differences(before.definition, after.definition)
+    ]
+
+
+def _moment(view: View, text: str) -> str:
+    return view.clock.full(canonical.moment(text)) if STAMP.fullmatch(text) else text
 
 
 def _first(view: View, told: Recorded) -> Html:
@@ -74,24 +88,27 @@ def _lines(*parts: object) -> Html:
 # --- of one control ---
 
 
-def by_scope(view: View, control: str, checks: tuple[str, ...]) -> list[Html]:
-    """The coverage of one control over each scope, and what of it was planned less often than the window promises."""
-    found: list[Html] = []
+def promise(view: View, checks: tuple[str, ...]) -> Html:
+    """What of one control was planned less often than the window promises; nothing where that is none of it."""
     rare = [item for item in view.dossier.seldom if item.check in checks]
-    if rare:
-        longest = max(rare, key=lambda item: item.longest)
-        promised = duration(timedelta(seconds=view.dossier.frequency_s or 0))
-        found.append(
-            fill(
-                '<p class="notice">{words}</p>\n',
-                words=f"The window promises each check at least every {promised}, and the plan asks for nothing for up "
-                f"to {duration(longest.longest)}: {counted(len(rare), 'check over a scope', 'checks over scopes')}, "
-                f"the longest of {longest.check} over {longest.scope} from {view.clock.minute(longest.since)}.",
-            )
-        )
+    if not rare:
+        return Html()
+    longest = max(rare, key=lambda item: item.longest)
+    promised = duration(timedelta(seconds=view.dossier.frequency_s or 0))
+    return fill(
+        '<p class="notice">{words}</p>\n',
+        words=f"The window promises each check at least every {promised}, and the plan asks for nothing for up to "
+        f"{duration(longest.longest)}: {counted(len(rare), 'check over a scope', 'checks over scopes')}, the longest "
+        f"of {longest.check} over {longest.scope} from {view.clock.minute(longest.since)}.",
+    )
+
+
+def by_scope(view: View, control: str) -> Html:
+    """The coverage of one control over each scope; nothing where one check alone counts for it, since then the table of
+    checks and scopes says the same."""
     lines = [line for line in view.dossier.control_coverage if line.control == control]
-    if not lines:
-        return found
+    if len({check for line in lines for check in line.checks}) < 2:
+        return Html()
     shown = lines if len(lines) <= SHOWN else sorted(lines, key=lambda line: (-line.longest_gap, line.scope))[:SHOWN]
     rows = [
         (
@@ -122,4 +139,4 @@ def by_scope(view: View, control: str, checks: tuple[str, ...]) -> list[Html]:
         (Head("Scope", "s"), *(Head(title, "n") for title in figures), Head("Longest gap", "t")),
         rows,
     )
-    return [*found, fill("<h3>Coverage by scope</h3>\n{table}", table=made)]
+    return fill("<h3>Coverage by scope</h3>\n{table}", table=made)
