@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from collector.config_values import GUID, InFolder, Url
+from collector.config_values import GUID, InFolder, PlainUrl
 from collector.tomlfile import Name, Table, matching
 
 
@@ -31,7 +31,7 @@ class AwsFeed(Table):
 class AzureFeed(Table):
     """An Azure Storage queue that Event Grid fills with the changes of subscriptions."""
 
-    queue_url: Url = Field(description="URL of the queue: `https://ACCOUNT.queue.core.windows.net/QUEUE`.")
+    queue_url: PlainUrl = Field(description="URL of the queue: `https://ACCOUNT.queue.core.windows.net/QUEUE`.")
     tenant: Annotated[str, matching(GUID, "must be the tenant's id, a GUID in lower case")] = Field(
         description="Id of the tenant that signs in."
     )

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from collector.config_values import GUID, InFolder, Url
+from collector.config_values import GUID, InFolder, PlainUrl, Url
 from collector.tomlfile import Duration, Name, Seconds, Table, Text, matching
 
 TIMEOUT = Seconds(20)
@@ -26,6 +26,10 @@ class TsaPlace(Table):
         default="", description="Policy to ask for. Empty: the authority's own."
     )
     timeout: Duration = Field(default=TIMEOUT, description="How long to wait for an answer.")
+
+    def record(self) -> dict[str, Any]:
+        # Authorities that ask for a key take it in the query.
+        return {**super().record(), "url": self.url.partition("?")[0]}
 
 
 class S3Place(Table):
@@ -45,7 +49,7 @@ class S3Place(Table):
 class AzureBlobPlace(Table):
     """A container with version-level immutability: each checkpoint is a blob under a locked policy."""
 
-    container: Url = Field(description="Its URL: `https://ACCOUNT.blob.core.windows.net/CONTAINER`.")
+    container: PlainUrl = Field(description="Its URL: `https://ACCOUNT.blob.core.windows.net/CONTAINER`.")
     prefix: str = Field(default="checkpoints/", description="Begin of the blobs' names.")
     tenant: Annotated[str, matching(GUID, "must be the tenant's id, a GUID in lower case")] = Field(
         description="Id of the tenant that signs in."
@@ -81,7 +85,7 @@ class GcsPlace(Table):
 class WitnessPlace(Table):
     """A C2SP witness: it cosigns a checkpoint only if it continues the one before. `collector witness serve` is one."""
 
-    url: Url = Field(description="Prefix of its URLs; `/add-checkpoint` is appended.")
+    url: PlainUrl = Field(description="Prefix of its URLs; `/add-checkpoint` is appended.")
     vkey: Text = Field(description="Its public key as `name+id+key`. Cosignatures by another are refused.")
     timeout: Duration = Field(default=TIMEOUT, description="How long to wait for an answer.")
 

@@ -49,6 +49,19 @@ def listen_address(value: str) -> tuple[str, int]:
 
 
 def url_text(value: str) -> str:
+    """A URL of a receiver. What stands in its query is shown nowhere: it is often a password."""
+    hush.hold_url(value)
+    return _url(value)
+
+
+def plain_url_text(value: str) -> str:
+    """A URL that is shown and written down as it is."""
+    if "?" in url_text(value) or "#" in value:
+        raise ValueError("must have neither ? nor #: what may be done there is decided by how the collector signs in")
+    return value
+
+
+def _url(value: str) -> str:
     try:
         parts = urlsplit(value)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -67,7 +80,7 @@ def link_text(value: str) -> str:
         bare = value.replace("{alert}", "1").replace("{key}", "a")
         if bare == value or "{" in bare or "}" in bare:
             raise ValueError('must be a URL with {alert} or {key} in it, such as "https://wiki.example/alerts/{alert}"')
-        url_text(bare)
+        _url(bare)
     return value
 
 
@@ -107,6 +120,7 @@ InFolder = Annotated[Path, AfterValidator(beside)]
 Criteria = Annotated[tuple[str, ...], AfterValidator(criteria_ids)]
 ScopeText = Annotated[str, AfterValidator(scope_text)]
 Url = Annotated[str, AfterValidator(url_text)]
+PlainUrl = Annotated[str, AfterValidator(plain_url_text)]
 Variable = Annotated[str, matching(r"[A-Za-z_][A-Za-z0-9_]*", "must be the name of an environment variable")]
 Mailbox = Annotated[
     str, matching(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+", "must be one bare address: name@host")
