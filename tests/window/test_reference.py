@@ -3,9 +3,9 @@
 What is drawn shrinks to the smallest plan, history or window that is counted wrongly. The examples of every day are the
 same each time; the slow ones come from a seed that a failure prints, and ``REFERENCE_SEED`` lives it again.
 
-They can fail: 53 faults were put into slots, coverage, findings, decisions, alerts, windows and the daily hour, one at a time.
-Windows are drawn to begin and end where runs do, and moments where hours strike, since eight of the faults were only seen
-then: a deviation mended at the very start that counts, a run at the very end, an expiry that is still in force.
+They can fail: faults were put into slots, coverage, findings, decisions, alerts, windows and the daily hour, one at a
+time. Windows are drawn to begin and end where runs do, and moments where hours strike, since otherwise some were not
+seen: a deviation mended at the very start that counts, a run that begins at the very end, an expiry still in force.
 """
 
 from __future__ import annotations
