@@ -97,6 +97,20 @@ def test_a_checkpoint_is_put_once_and_the_next_one_continues_it(lived, anchor) -
     assert [head.size for head in place.heads] == sorted({head.size for head in place.heads})
 
 
+def test_what_places_hold_is_what_all_entries_say_also_those_of_another_process(lived, anchor) -> None:
+    places = Place("file/a"), Place("file/b")
+    ours, others = anchor(*places), anchor(*places)
+    for number in range(6):
+        places[number % 2].fails = Unavailable("down") if number in (1, 2, 4) else None
+        lived.hour()
+        lived.ledger.checkpoint(lived.now)
+        (ours, others)[number % 3 == 0].put_newest()
+        said = [e.data for e in entries(lived.ledger, Kind.ANCHOR) if e.data["outcome"] == "anchored"]
+        wanted = {data["anchor"]: data["size"] for data in said}
+        assert ours.held() == others.held() == anchor(*places).held() == wanted
+    assert len(wanted) == 2
+
+
 def test_a_failed_place_is_an_entry_and_one_alert_until_it_works_again(lived, anchor) -> None:
     good, bad = Place("file/one"), Place("tsa/two")
     bad.fails = Unavailable("tsa/two did not answer in 20 s")

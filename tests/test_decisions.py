@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from collector import decisions
 from collector.errors import ConfigError
 from collector.ledger.entry import Kind
+from collector.model import State
 from tests.support.lived import ACCOUNT, Lived
 
 CHECK = "aws-iam-user-mfa"
@@ -131,3 +133,40 @@ def test_an_acknowledgement_names_its_alert(lived) -> None:
             decisions.acknowledge(lived.ledger, lived.now, alert=seq, person="dan")
     with pytest.raises(ConfigError, match="--person"):
         decisions.acknowledge(lived.ledger, lived.now, alert=alert.seq, person="")
+
+
+def lapses(lived: Lived) -> set[str]:
+    """Whose acceptance is over though they are not satisfied, by reading everything each time."""
+    known = decisions.acceptances(lived.ledger.entries(kinds=[Kind.ACCEPTANCE]))
+    assert decisions.standing(lived.ledger) == known
+    found = set()
+    for item in known:
+        if item.expires > lived.now and item.revoked_by is None:
+            continue
+        for subject, stands in lived.ledger.projection.open_states(item.check, item.scope).items():
+            if stands.state is State.NOT_SATISFIED and item.subject in ("", subject):
+                covered = any(other.covers(item.check, item.scope, subject, lived.now) for other in known)
+                found |= set() if covered else {subject}
+    return found
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_review_finds_what_reading_everything_finds(lived, seed) -> None:
+    chance, seen = random.Random(seed), 0
+    for _ in range(20):
+        lived.cloud.mfa["bob"] = chance.choice(["true", "false", "false"])
+        lived.hour()
+        states = lived.ledger.projection.open_states(CHECK, SCOPE)
+        bad = [name for name, stands in states.items() if stands.state is State.NOT_SATISFIED]
+        if bad and chance.random() < 0.4:
+            accept(lived, subject=chance.choice(["", *bad]), expires=lived.now + timedelta(hours=chance.choice([1, 3])))
+        left = [item for item in decisions.standing(lived.ledger) if item.revoked_by is None]
+        if left and chance.random() < 0.2:
+            about = {"seq": chance.choice(left).seq, "approver": "cara", "reason": "no longer"}
+            decisions.revoke(lived.ledger, lived.now, **about)
+        review(lived)
+        wanted = lapses(lived)
+        stand = [e.data for e in lived.ledger.projection.open_alerts().values() if e.data["cause"] == "lapsed"]
+        assert {data["subject"] for data in stand} == wanted
+        seen += bool(wanted)
+    assert seen > 2

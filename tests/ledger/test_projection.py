@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -507,6 +508,9 @@ def test_rebuilt_is_what_was_live_row_by_row(ledger, world, seed):
     assert all(
         before[name] for name in ("run", "state_interval", "scope_interval", "open_alert", "outbox", "span", "told")
     )
+    stands = {entry.seq for entry in ledger.projection.open_alerts().values()}
+    of_those = [e.data for e in ledger.entries(kinds=[Kind.DELIVERY]) if e.data["alert"] in stands]
+    assert ledger.projection.given_up() == Counter(d["channel"] for d in of_those if d["outcome"] == "gave-up")
     told = []
     ledger.rebuild(lambda done, total: told.append((done, total)))
     assert derived(ledger) == before
