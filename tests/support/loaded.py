@@ -207,7 +207,9 @@ class Loaded:
         database: str = "",
         inbox: str = "",
         seed: int = 7,
+        still: bool = False,
     ) -> None:
+        self.still = still
         self.now = START - HOUR / 2
         self.database = database
         folder.mkdir(parents=True, exist_ok=True)
@@ -256,7 +258,7 @@ class Loaded:
 
     def round(self) -> float:
         """The next hour; returns the seconds of CPU that it took."""
-        if self.rounds:
+        if self.rounds and not self.still:
             self.changes += self.clouds.change()
         self.now = self.now.replace(minute=0, second=0) + HOUR + timedelta(seconds=30)
         begun = time.process_time()
