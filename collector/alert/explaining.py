@@ -7,7 +7,8 @@ part of the message. How a cloud is asked is in ``clouds/who.py``.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 import structlog
 
 from collector import canonical
+from collector.alert.message import clipped
 from collector.clouds import who
 from collector.clouds.directory import AccountSettings
 from collector.clouds.transcript import Transcript
@@ -23,6 +25,8 @@ from collector.ledger.entry import Draft, Entry, Kind
 from collector.ledger.store import Ledger
 from collector.model import Scope
 
+ASKED_MAX = 5  # subjects of a group
+ASKED_SECONDS = 3.0  # after which no further subject is asked about; the answer in hand has to arrive in time
 SECONDS_MAX = 5.0  # of one pass of the outbox, all its alerts together
 UNKNOWN = timedelta(days=1)  # how far back is looked when nobody ever saw it good
 TEXT_CHARACTERS_MAX = 500
@@ -75,29 +79,71 @@ class Opener(Protocol):
     def open(self, settings: AccountSettings, transcript: Transcript, reference: datetime) -> Any: ...
 
 
-def asking(ledger: Ledger, clouds: Opener, accounts: Iterable[AccountSettings], clock: Callable[[], datetime]) -> Ask:
+def asking(
+    ledger: Ledger,
+    clouds: Opener,
+    accounts: Iterable[AccountSettings],
+    clock: Callable[[], datetime],
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Ask:
     """Asks the log of the account that an alert is about, for the stretch in which it must have happened.
 
-    Of a group the log is asked about the first subject alone.
+    Of a group the log is asked about its first ``ASKED_MAX`` subjects, and of no further one once ``ASKED_SECONDS``
+    have passed: four hundred buckets are mostly one person, and what five of them show is said as what it is.
     """
     known = {str(account.scope): account for account in accounts}
 
     def ask(alert: Mapping[str, Any]) -> Mapping[str, str] | None:
         scope = Scope.parse(alert["scope"])
         account = known.get(str(replace(scope, part="")))
-        subject = next(iter(alert.get("subjects", ())), alert["subject"])
-        if account is None or not subject:
+        subjects = [name for name in alert.get("subjects", ())[:ASKED_MAX] or (alert["subject"],) if name]
+        if account is None or not subjects:
             return None
         good, bad = (_run(ledger, alert[name]) for name in ("last_good", "first_bad"))
         until = canonical.moment(bad["finished"]) if bad else canonical.moment(alert["since"])
         since = canonical.moment(good["started"]) if good else until - UNKNOWN
         handle = clouds.open(account, Transcript(), clock())
-        found = who.changed_by(handle, scope, subject, since, until)
-        if found is not None and alert.get("count", 0) > 1:
-            found["event"] += f" on {subject}"
-        return found
+        begun = monotonic()
+        found: list[tuple[str, Mapping[str, str]]] = []
+        asked = 0
+        for subject in subjects:
+            if asked and monotonic() - begun > ASKED_SECONDS:
+                break
+            asked += 1
+            try:
+                answer = who.changed_by(handle, scope, subject, since, until)
+            except CollectorError:
+                if found:
+                    break
+                raise
+            if answer is not None:
+                found.append((subject, answer))
+        return _together(found, asked, alert.get("count", 0))
 
     return ask
+
+
+def _together(found: Sequence[tuple[str, Mapping[str, str]]], asked: int, count: int) -> Mapping[str, str] | None:
+    """One answer of those about several subjects: who did most, what and when last, and how many that is of how many.
+
+    When several did it, or it was done in several ways, each of them is named.
+    """
+    if not found:
+        return None
+    if count < 2:
+        return found[0][1]
+    by: dict[tuple[str, str], list[tuple[str, Mapping[str, str]]]] = {}
+    for subject, answer in found:
+        by.setdefault((answer["who"], answer["event"]), []).append((subject, answer))
+    ordered = sorted(by.items(), key=lambda item: -len(item[1]))
+    last = max((answer for _, answer in ordered[0][1]), key=lambda answer: answer["when"])
+    parts = []
+    for number, ((person, event), those) in enumerate(ordered):
+        more = f" and {len(those) - 1} more" if len(those) > 1 else ""
+        doer = f" by {person}" if number else ""
+        parts.append(f"{event}{doer} on {those[0][0]}{more}")
+    of = f" ({len(found)} of the {asked} asked about, of {count:,})"
+    return {**last, "event": clipped("; ".join(parts), TEXT_CHARACTERS_MAX - len(of)) + of}
 
 
 def _run(ledger: Ledger, seq: int | None) -> Mapping[str, Any] | None:

@@ -31,6 +31,7 @@ DELEGATED_SCOPES: tuple[tuple[str, re.Pattern[str], str], ...] = (
         f"{AUTH}admin.directory.orgunit.readonly",
     ),
     (DIRECTORY, re.compile(r"/admin/reports/v1/usage/.+"), f"{AUTH}admin.reports.usage.readonly"),
+    (DIRECTORY, re.compile(r"/admin/reports/v1/activity/.+"), f"{AUTH}admin.reports.audit.readonly"),  # clouds/who.py
     ("cloudidentity.googleapis.com", re.compile(r"/v1/policies(/.+)?"), f"{AUTH}cloud-identity.policies.readonly"),
 )
 

@@ -1,9 +1,12 @@
-"""Who changed one subject within a stretch of time, as the cloud's own log tells: CloudTrail, Activity Log, Audit Logs.
+"""Who changed one subject within a stretch of time, as the cloud's own log tells: CloudTrail, Activity Log, Audit Logs,
+and for people those of Entra ID and of Workspace.
 
 No evidence of a verdict, and asked outside any run. Each answer is the newest change in the stretch, as texts: ``who``,
 ``event``, ``when``, ``request`` (the log's own id of it) and ``source``; or None when the log names none.
 Sources: AWS CloudTrail API reference (LookupEvents: management events of 90 days, about five minutes late), Azure
-Monitor REST reference (Activity Logs, List), Cloud Logging REST reference (entries.list; Admin Activity audit logs).
+Monitor REST reference (Activity Logs, List), Cloud Logging REST reference (entries.list; Admin Activity audit logs),
+Microsoft Graph reference (List directoryAudits: some minutes late, kept for 7 days, with P1 or P2 for 30), Admin SDK
+Reports reference (Activities: list; the admin log and user_accounts, mostly minutes late, kept for 180 days).
 """
 
 from __future__ import annotations
@@ -22,13 +25,21 @@ Found = dict[str, str]
 # What it needs besides the rights of the checks, as checks declare theirs.
 PERMISSIONS: Mapping[str, tuple[str, ...]] = {
     "aws": ("cloudtrail:LookupEvents",),
-    "azure": ("Microsoft.Insights/eventtypes/values/read",),
-    "gcp": ("api:logging.googleapis.com", "logging.logEntries.list"),
+    "azure": ("Microsoft.Insights/eventtypes/values/read", "graph:AuditLog.Read.All", "graph:User.Read.All"),
+    "gcp": (
+        "api:admin.googleapis.com",
+        "api:logging.googleapis.com",
+        "logging.logEntries.list",
+        "workspace:https://www.googleapis.com/auth/admin.reports.audit.readonly",
+    ),
 }
 GLOBAL_REGION = "us-east-1"  # where CloudTrail keeps the events of services without regions
 LOOKUPS_MAX = 4  # of CloudTrail; two a second are allowed
 ACTIVITY_API = "2015-04-01"
 LOGGING = "logging.googleapis.com"
+ADMIN = "admin.googleapis.com"
+ACTIVITY = "/admin/reports/v1/activity/users"
+PERSON = re.compile(r"users/([^/@]+@[^/@]+)")
 BUCKET = re.compile(r"//storage\.googleapis\.com/([^/]+)")
 SUBSCRIPTION = re.compile(r"/subscriptions/([^/]+)/.+", re.IGNORECASE)
 
@@ -87,10 +98,10 @@ def _event(item: Mapping[str, Any]) -> Any:
 
 
 def _azure(handle: Any, scope: Scope, subject: str, since: datetime, until: datetime) -> Found | None:
-    """The Activity Log of a subscription; what Entra ID does to people stands in another log."""
+    """The Activity Log of a subscription; what is done to people stands in the log of Entra ID."""
     found = SUBSCRIPTION.fullmatch(subject)
     if found is None:
-        return None
+        return _entra(handle, subject, since, until)
     quoted = subject.replace("'", "''")
     events = handle.each(
         f"/subscriptions/{found[1]}/providers/Microsoft.Insights/eventtypes/management/values",
@@ -112,6 +123,41 @@ def _azure(handle: Any, scope: Scope, subject: str, since: datetime, until: date
     )
 
 
+def _entra(handle: Any, subject: str, since: datetime, until: datetime) -> Found | None:
+    """Of a person whatever was done to them, by their id: names change, and the log is filtered by ids. Of a tenant
+    what was done to Conditional Access; a change of its security defaults stands there under no name of its own."""
+    if subject.startswith("/users/"):
+        known = handle.graph(subject, absent=("Request_ResourceNotFound",), select="id")
+        if known is None or not known.get("id"):
+            return None
+        about = f"targetResources/any(t:t/id eq '{str(known['id']).replace(chr(39), chr(39) * 2)}')"
+    elif subject.startswith("/tenants/"):
+        about = "loggedByService eq 'Conditional Access'"
+    else:
+        return None
+    filter = f"activityDateTime ge {_second(since)} and activityDateTime le {_second(until)} and {about}"
+    entries = handle.graph_each("/auditLogs/directoryAudits", filter=filter)
+    done = [entry for entry in entries if entry.get("result") == "success"]
+    return _newest(
+        done,
+        lambda entry: str(entry.get("activityDateTime") or ""),
+        lambda entry: _found(
+            _initiator(entry.get("initiatedBy") or {}),
+            str(entry["activityDisplayName"]),
+            str(entry["activityDateTime"]),
+            str(entry.get("correlationId") or entry.get("id") or ""),
+            "Entra ID audit log",
+        ),
+    )
+
+
+def _initiator(by: Mapping[str, Any]) -> str:
+    """A person's name, or an application's; "" when the log says neither, as of what Entra ID does by itself."""
+    user, app = by.get("user") or {}, by.get("app") or {}
+    found = (user.get("userPrincipalName"), user.get("displayName"), user.get("id"), app.get("displayName"))
+    return str(next((name for name in (*found, app.get("servicePrincipalId")) if name), ""))
+
+
 def _value(event: Mapping[str, Any], name: str) -> str:
     found = event.get(name)
     return str(found.get("value") or "") if isinstance(found, Mapping) else ""
@@ -121,7 +167,9 @@ def _value(event: Mapping[str, Any], name: str) -> str:
 
 
 def _gcp(handle: Any, scope: Scope, subject: str, since: datetime, until: datetime) -> Found | None:
-    """The Admin Activity audit log, which cannot be switched off and is kept for 400 days."""
+    """The Admin Activity audit log, which cannot be switched off and is kept for 400 days; of people, Workspace's."""
+    if person := PERSON.fullmatch(subject):
+        return _workspace(handle, person[1], since, until)
     bucket = BUCKET.fullmatch(subject)
     name = f"projects/_/buckets/{bucket[1]}" if bucket else subject.removeprefix("//").partition("/")[2]
     if not name:
@@ -147,6 +195,28 @@ def _gcp(handle: Any, scope: Scope, subject: str, since: datetime, until: dateti
             "Cloud Audit Logs",
         ),
     )
+
+
+def _workspace(handle: Any, email: str, since: datetime, until: datetime) -> Found | None:
+    """What an administrator did to a person, or the person to their own 2-step verification."""
+    span = {"startTime": _second(since), "endTime": _second(until), "maxResults": 1000}
+    found: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = []
+    for path, own in (("all/applications/admin", False), (f"{email}/applications/user_accounts", True)):
+        for activity in handle.each(ADMIN, f"{ACTIVITY}/{path}", "items", **span):
+            for event in activity.get("events") or ():
+                if str(event.get("name") or "").startswith("2sv_") if own else email.lower() in _values(event):
+                    found.append((str(activity["id"]["time"]), activity, event))
+    if not found:
+        return None
+    when, activity, event = max(found, key=lambda one: one[0])
+    actor = activity.get("actor") or {}
+    who = actor.get("email") or actor.get("key") or actor.get("profileId") or ""
+    return _found(str(who), str(event["name"]), when, str(activity["id"]["uniqueQualifier"]), "Workspace audit log")
+
+
+def _values(event: Mapping[str, Any]) -> set[str]:
+    """What the parameters of an event say, in lower case."""
+    return {str(each.get("value") or "").lower() for each in event.get("parameters") or ()}
 
 
 # --- what they share ---

@@ -6,9 +6,10 @@ import json
 import re
 import urllib.parse
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
-from collector.demo.azure import errors, odata
+from collector.demo.azure import directory_audits, errors, odata
 from collector.demo.azure.world import Ask, World, page_token, token_start
 
 HOST = errors.GRAPH
@@ -33,6 +34,7 @@ ACCESS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"/directoryRoles(/[^/]+)?", ROLES),
     (r"/organization(/[^/]+)?", ("Organization.Read.All", *DIRECTORY)),
     (r"/subscribedSkus(/[^/]+)?", ("LicenseAssignment.Read.All", "Organization.Read.All", *DIRECTORY)),
+    (re.escape(directory_audits.PATH), ("AuditLog.Read.All",)),
     (re.escape(REGISTRATION) + r"(/[^/]+)?", ("AuditLog.Read.All",)),
     (r"/identity/conditionalAccess/(policies|namedLocations)(/[^/]+)?", CONDITIONAL_ACCESS),
     (
@@ -103,6 +105,10 @@ def answer(world: World, ask: Ask) -> tuple[dict[str, Any], dict[str, str]]:
         raise errors.no_premium(ask)
     if PREMIUM_2.fullmatch(path) and "P2" not in world.licenses:
         raise errors.no_p2(ask)
+    if path.lower() == directory_audits.PATH.lower():
+        wanted = odata.query(replace(ask, query={n: v for n, v in ask.query.items() if n != "$filter"}))
+        taken = directory_audits.rows(world, ask, ask.query.get("$filter", ""))
+        return _page(world, ask, directory_audits.PATH, wanted, ((directory_audits.PATH, row) for row in taken)), {}
     wanted = odata.query(ask)
     if "signInActivity" in wanted.select and "P1" not in world.licenses:
         raise errors.no_premium(ask)

@@ -146,6 +146,7 @@ class World(Objects):
             "subscription_reads": 250,  # how many reads of one subscription Azure Resource Manager takes at once,
             "subscription_reads_per_second": 25,  # and how many more each second
             "activity": (),
+            "directory_audits": (),
             **self.settings,
         }
         self.granted |= {*ACTIONS, *(f"graph:{name}" for name in GRAPH_PERMISSIONS)}

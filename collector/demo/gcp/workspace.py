@@ -152,6 +152,30 @@ def usage(world: World, ask: Ask, key: str, day: str) -> dict[str, Any]:
     return {"kind": "admin#reports#usageReports", "etag": '"acme/usage"', **more, **answer}
 
 
+def activities(world: World, ask: Ask, key: str, application: str) -> dict[str, Any]:
+    """GET /admin/reports/v1/activity/users/{all or user}/applications/{application}: what ``World.settings
+    ["activities"]`` has, newest first. ``key`` is who acted."""
+    _demand(world, ask)
+    known = ("admin", "user_accounts", "login", "token", "groups")
+    if application not in known:
+        raise _bad(f"Invalid value '{application}'. Allowed values: {', '.join(known)}", "applicationName")
+    since, until = ask.one("startTime"), ask.one("endTime")
+    for name, text in (("startTime", since), ("endTime", until)):
+        if text and not re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", text):
+            raise _bad(f"Invalid value '{text}'. It must be a time of RFC 3339", name)
+    rows = [
+        row
+        for row in world.settings.get("activities", ())
+        if row["id"]["applicationName"] == application
+        and key in ("all", row["actor"].get("email"), row["actor"].get("profileId"))
+        and (not since or row["id"]["time"] >= since.removesuffix("Z"))
+        and (not until or row["id"]["time"] <= until)
+    ]
+    rows.sort(key=lambda row: str(row["id"]["time"]), reverse=True)
+    answer = world.listed(ask, rows, "items", ask.size("maxResults", 1000, 1000))
+    return {"kind": "admin#reports#activities", "etag": '"acme/activities"', **answer}
+
+
 MATCHES = re.compile(r"setting\.type\.matches\((['\"])(.*)\1\)")
 OF_CUSTOMER = re.compile(r"customer\s*==\s*(['\"])customers/([^'\"]+)\1")
 
@@ -183,6 +207,7 @@ USERS = (DIRECTORY + "user", DIRECTORY + "user.readonly")
 UNITS = (DIRECTORY + "orgunit", DIRECTORY + "orgunit.readonly")
 CUSTOMERS = (DIRECTORY + "customer", DIRECTORY + "customer.readonly")
 USAGE = ("https://www.googleapis.com/auth/admin.reports.usage.readonly",)
+AUDIT = ("https://www.googleapis.com/auth/admin.reports.audit.readonly",)
 POLICIES = (
     "https://www.googleapis.com/auth/cloud-identity.policies",
     "https://www.googleapis.com/auth/cloud-identity.policies.readonly",
@@ -207,6 +232,14 @@ ROUTES: tuple[tuple[str, str, str, str, tuple[str, ...], Callable[..., dict[str,
         "ccc.hosted.frontend.reports.v1.UserUsageReports.Get",
         USAGE,
         usage,
+    ),
+    (
+        ADMIN,
+        "GET",
+        r"/admin/reports/v1/activity/users/([^/]+)/applications/([^/]+)",
+        "ccc.hosted.frontend.reports.v1.Activities.List",
+        AUDIT,
+        activities,
     ),
     (
         "cloudidentity.googleapis.com",

@@ -49,6 +49,7 @@ DELEGATED_SCOPES = frozenset(
     (
         DIRECTORY + "user.readonly",
         DIRECTORY + "orgunit.readonly",
+        "https://www.googleapis.com/auth/admin.reports.audit.readonly",
         "https://www.googleapis.com/auth/admin.reports.usage.readonly",
         "https://www.googleapis.com/auth/cloud-identity.policies.readonly",
     )
