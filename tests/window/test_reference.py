@@ -173,6 +173,15 @@ def test_an_hour_of_tomorrow_may_have_struck_where_clocks_go_back_over_midnight(
     assert reference.last_stroke(at, zone, when) == last_struck(at, zone, when)
 
 
+@pytest.mark.parametrize(("zone", "day", "hours"), [odd for odd in ODD_DAYS if odd[2] < 24])
+def test_an_hour_that_is_skipped_strikes_when_the_clocks_have_jumped(zone: str, day: date, hours: float) -> None:
+    """Every quarter of an hour of the day, asked ten minutes after its stroke."""
+    for quarter in range(96):
+        at = time(quarter // 4, quarter % 4 * 15)
+        moment = reference.first_moment(zone, day, at)
+        assert last_struck(f"{at:%H:%M}", zone, moment + 10 * MINUTE) == moment
+
+
 # --- what is due ---
 
 MINUTES = st.integers(-120, 30 * 60)  # of a day and a bit, from the window's start
