@@ -21,7 +21,12 @@ from urllib.parse import urlsplit
 import boto3
 import botocore.session
 from botocore.config import Config as ClientConfig
-from botocore.credentials import AssumeRoleCredentialFetcher, Credentials, DeferredRefreshableCredentials
+from botocore.credentials import (
+    AssumeRoleCredentialFetcher,
+    Credentials,
+    DeferredRefreshableCredentials,
+    RefreshableCredentials,
+)
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -134,10 +139,7 @@ def _guard_signature(request: Any, **_: Any) -> None:
     """Refuses to send a request that is signed with another account's key."""
     header = request.headers.get("Authorization") or b""
     found = _SIGNER.search(header if isinstance(header, bytes) else header.encode())
-    used = _current().get_frozen_credentials()
-    if used.token:  # the key itself is never sent
-        hush.hold(used.token, passing=True)
-    if found is None or found[1].decode() != used.access_key:
+    if found is None or found[1].decode() != _current().get_frozen_credentials().access_key:
         raise ConfigError("a request was about to leave with another account's signature; it was not sent")
 
 
@@ -168,13 +170,37 @@ def credentials_for(*, profile: str = "", role_arn: str = "", external_id: str =
             "no AWS credentials: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or give the container a role "
             "(https://boto3.amazonaws.com/v1/documentation/api/latest/guide/credentials.html)"
         )
-    if type(source) is Credentials:  # the others fetch theirs, and none is asked for before it is needed
-        hush.hold(source.secret_key)
+    hold_credentials(source)
     if not role_arn:
         return source
     extra = {"RoleSessionName": session_name} | ({"ExternalId": external_id} if external_id else {})
     fetcher = AssumeRoleCredentialFetcher(session.create_client, source, role_arn, extra_args=extra)
-    return DeferredRefreshableCredentials(method="assume-role", refresh_using=fetcher.fetch_credentials)
+    found = DeferredRefreshableCredentials(method="assume-role", refresh_using=fetcher.fetch_credentials)
+    hold_credentials(found)
+    return found
+
+
+def hold_credentials(credentials: Credentials) -> None:
+    """Lets no text show a key or a session's token; of credentials that are fetched, whenever they are."""
+    if not isinstance(credentials, RefreshableCredentials):
+        _hold_both(credentials.secret_key, credentials.token)
+        return
+    fetch = credentials._refresh_using  # private to botocore, as in Clients
+
+    def fetched() -> Any:
+        found = fetch()
+        _hold_both(found["secret_key"], found["token"])
+        return found
+
+    credentials._refresh_using = fetched
+    if credentials._frozen_credentials is not None:  # those of a machine are there at once
+        _hold_both(credentials._frozen_credentials.secret_key, credentials._frozen_credentials.token)
+
+
+def _hold_both(key: str, token: str | None) -> None:
+    for secret in (key, token):
+        if secret:
+            hush.hold(secret, passing=True)
 
 
 # --- clients ---

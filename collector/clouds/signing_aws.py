@@ -15,7 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from collector.clouds import signing
-from collector.clouds.aws import DENIED, THROTTLED
+from collector.clouds.aws import DENIED, THROTTLED, hold_credentials
 from collector.clouds.signing import ECDSA_P256, ED25519, PublicKey
 from collector.errors import CannotObserve, ConfigError, Denied, Disabled, Throttled, Unavailable, Unreadable
 
@@ -77,7 +77,10 @@ class KmsKey:
             user_agent_extra="evidence-collector",
         )
         try:
-            return botocore.session.Session().create_client("kms", region_name=region, config=config)
+            session = botocore.session.Session()
+            if (found := session.get_credentials()) is not None:
+                hold_credentials(found)
+            return session.create_client("kms", region_name=region, config=config)
         except BotoCoreError as error:
             raise ConfigError(f"{self.where}: AWS KMS cannot be asked: {error}") from error
 

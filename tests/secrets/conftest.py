@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,15 @@ import structlog
 from collector import config, daemon, hush, logs
 from collector.alert.outbox import deliver_due, open_channels
 from collector.cli.exporting import export_window
-from collector.demo.cloud import ORGANIZATION, TENANT, WORKSPACE_ADMIN, SimulatedCloud
+from collector.demo.cloud import FOREIGN, ORGANIZATION, TENANT, WORKSPACE_ADMIN, SimulatedCloud
 from collector.demo.play import Clock
 from collector.ledger import records
 from collector.ledger.store import Ledger
 from collector.web.app import Server
 from collector.web.metrics import Metrics
-from tests.secrets.planting import CROSSING, OURS, plant, secret
+from tests.secrets.echoing import Wire
+from tests.secrets.planting import CROSSING, NOW, OURS, plant, secret
 
-NOW = datetime(2026, 1, 1, 11, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 BROKEN_DATABASE = f"postgresql+psycopg://app:{secret('database')}@127.0.0.1:1/ledger"
 CONTROLS = """
@@ -161,6 +161,26 @@ def log() -> Iterator[io.StringIO]:
     with listening() as stream:
         yield stream
     hush.forget()
+
+
+@pytest.fixture
+def wire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+    for name in list(os.environ):
+        if name.upper().startswith(FOREIGN):
+            monkeypatch.delenv(name)
+    (tmp_path / "wire").mkdir()
+    found = Wire(tmp_path / "wire")
+    for name, value in {
+        **dict.fromkeys(("HTTPS_PROXY", "https_proxy"), found.proxy.url),
+        **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost"),
+        **dict.fromkeys(("REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"), str(found.proxy.bundle)),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": str(tmp_path / "none"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    yield found
+    found.proxy.close()
 
 
 def command(folder: Path, *arguments: str, **environ: str) -> bytes:

@@ -7,11 +7,13 @@ nothing can tell an arbitrary word from a secret. Nothing is planted where no ch
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from collector.demo.cloud import SimulatedCloud
 from collector.demo.estate import SECRET_IN_CLOUDFRONT, SECRET_IN_LAMBDA
 
+NOW = datetime(2026, 1, 1, 11, 30, tzinfo=UTC)
 MARK = "zq7XvKp3"  # of every secret that is planted here; no other text has it
 TAIL = "0123456789abcdef"
 CROSSING = f"{MARK}-[a-z0-9-]+?-{TAIL}|{SECRET_IN_LAMBDA}|{SECRET_IN_CLOUDFRONT}"

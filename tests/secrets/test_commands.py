@@ -104,7 +104,8 @@ def refusing() -> Iterator[Refusing]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: io.StringIO) -> Path:
     """A folder with a configuration, in which a command is run."""
     (tmp_path / "collector.toml").write_text(
-        SETTINGS + '[retention]\npayloads = "400d"\n[windows.w]\nstart = 2026-01-01\nend = 2026-01-02\ncriteria = ["CC6.1"]\n'
+        f'{SETTINGS}[retention]\npayloads = "400d"\n'
+        '[windows.w]\nstart = 2026-01-01\nend = 2026-01-02\ncriteria = ["CC6.1"]\n'
     )
     (tmp_path / "controls.toml").write_text(CONTROL)
     (tmp_path / "data").mkdir()
@@ -179,7 +180,7 @@ def test_moving_to_a_database_that_refuses_does_not_show_its_password(
     elif how == "by a variable":
         said = run("db", "move", COLLECTOR_MOVE_TO=url)
     else:
-        said = run("db", "move", "--to", "sqlite:///new.db", url)  # what the command line was given is in its own complaint
+        said = run("db", "move", "--to", "sqlite:///new.db", url)  # the complaint quotes it
         assert b"[redacted]" in said
     assert b"exit 2" in said, said
     assert not leaks("db move", said)

@@ -16,8 +16,8 @@ from botocore.exceptions import ClientError
 
 from collector.clouds.aws import Edge, credentials_for
 from collector.clouds.pace import Pace
-from tests.secrets.conftest import NOW, Day
-from tests.secrets.planting import MARK, OURS, secret
+from tests.secrets.conftest import Day
+from tests.secrets.planting import MARK, NOW, OURS, secret
 from tests.secrets.searching import all_leaks, leaks
 
 
