@@ -12,7 +12,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from collector import canonical
-from collector.alert import route
+from collector.alert import leaving, route
 from collector.alert.message import clipped
 from collector.alert.standing import Standing
 from collector.config import Settings
@@ -193,6 +193,8 @@ def standing(ledger: Ledger) -> list[Acceptance]:
 def review(ledger: Ledger, now: datetime, controls: Controls, settings: Settings, registry: Registry) -> int:
     """Alerts each deviation whose acceptance is over, and resolves that when it is mended or decided anew.
 
+    What no plan asks for any more is neither: nobody looks there, and ``alert/leaving.py`` closes what stands open.
+
     Returns how many alerts were written. Reads no more than the acceptances and the states of what they cover.
     """
     known = standing(ledger)
@@ -206,14 +208,16 @@ def review(ledger: Ledger, now: datetime, controls: Controls, settings: Settings
         by_place: dict[tuple[str, str], list[Acceptance]] = {}
         for item in known:
             by_place.setdefault((item.check, item.scope), []).append(item)
+        asks = leaving.asking(batch.projection)
         for place, items in by_place.items():
-            over.update(_lapses(batch, place, items, now))
+            if asks(*place):
+                over.update(_lapses(batch, place, items, now))
         for key, drift in over.items():
             if key not in opened:
                 alerts.change(drift)
                 written += 1
         for key, entry in opened.items():
-            if key not in over:
+            if key not in over and asks(entry.data["check"], entry.data["scope"]):
                 alerts.change(_over(entry))
                 written += 1
     return written

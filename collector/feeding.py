@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from collector.alert import leaving
 from collector.config import Settings
 from collector.errors import ConfigError
 from collector.feed import event as events
@@ -98,10 +99,11 @@ class Feeding:
     def match(self, event: Event) -> list[Asked]:
         """What an event asks to be looked at again, and was not looked at since."""
         projection = self._operation.ledger.projection
+        asks = leaving.asking(projection)
         pairs = [
             Pair(row.check, Scope.parse(row.scope), row.started)
             for row in projection.status()
-            if row.check in self._operation.controls.enabled
+            if row.check in self._operation.controls.enabled and asks(row.check, row.scope)
         ]
         cards = {id: self._operation.registry[id].check for id in self._operation.controls.enabled}
 

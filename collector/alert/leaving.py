@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from collector import canonical
@@ -22,6 +22,7 @@ from collector.window.slots import scopes_of
 
 LISTED_AGAIN = timedelta(days=1)
 WORDS = "no longer observed"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Mine = Callable[[str], bool]
 StandingOf = Callable[[Batch, str], Standing]
@@ -34,6 +35,13 @@ class Configured:
     accounts: Collection[str]
     checks: Collection[str]  # that controls bind
     chosen: Collection[str]  # accounts whose parts the operator names
+
+
+def asking(read: Projection) -> Callable[[str, str], bool]:
+    """Whether the newest plan of its account asks for a check over a scope; of an account that never had a plan nobody
+    can say that it does not. Plans are read once: hold it no longer than a transaction."""
+    plans = _Plans(read, EPOCH)
+    return lambda check, scope: plans.asks_now(_account_of(scope), OpenPlace("", 0, "", check, scope))
 
 
 def close_left(
@@ -85,7 +93,7 @@ def _left(read: Projection, configured: Configured, now: datetime, mine: Mine) -
     for place in read.open_places():
         if not place.scope:
             continue  # a place outside
-        of = str(replace(Scope.parse(place.scope), part=""))
+        of = _account_of(place.scope)
         if not mine(of) or plans.asks_now(of, place):
             continue
         since = plans.without_since(of, place)
@@ -101,6 +109,10 @@ def _left(read: Projection, configured: Configured, now: datetime, mine: Mine) -
             continue
         found.append((of, place, f"{WORDS}: {what} on {_when(since)}"))
     return found
+
+
+def _account_of(scope: str) -> str:
+    return str(replace(Scope.parse(scope), part=""))
 
 
 def _when(moment: datetime) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from collector import config
+from collector import config, decisions
 from collector.alert import message
-from collector.alert.leaving import close_places
+from collector.alert.leaving import asking, close_places
 from collector.alert.reminding import summed_up
+from collector.feed.event import Event as Change
+from collector.feeding import Feeding
 from collector.ledger.entry import Kind
 from collector.window.drift import Cause, Drift, Event
 from tests.test_operation import ACCOUNT, CONFIG, CONTROLS, HOUR, Bench
@@ -155,3 +158,60 @@ def test_a_digest_counts_it_apart_from_what_is_over(bench: Bench) -> None:
     found = summed_up(bench.ledger, bench.settings, bench.now, bench.now + timedelta(seconds=1))
     assert (found["open"], found["over"], found["unobserved"]) == (0, 0, 1)
     assert any(line.startswith("No longer observed (1)") for line in found["lines"])
+
+
+def test_a_region_that_the_operator_takes_out_has_left_at_once(bench: Bench) -> None:
+    configure(bench, CONFIG.replace("[checks]", 'regions = ["eu-west-1", "us-east-1"]\n[checks]'))
+    fall(bench)
+    assert len(told(bench)) == 2
+    configure(bench, CONFIG.replace("[checks]", 'regions = ["us-east-1"]\n[checks]'))
+    (over,) = [alert for alert in told(bench) if alert["event"] == "resolve"]
+    assert over["reason"].startswith(f"no longer observed: aws/{ACCOUNT}/eu-west-1 left the configuration on")
+
+
+def test_an_acceptance_that_is_over_is_not_told_of_what_nobody_looks_at(bench: Bench) -> None:
+    fall(bench)
+    operation = bench.operation
+    about = (operation.controls, operation.settings, operation.registry)
+    (failed,) = told(bench)
+    decisions.accept(
+        bench.ledger,
+        operation.controls,
+        bench.now,
+        check=failed["check"],
+        scope=failed["scope"],
+        subject="",
+        approver="Carl",
+        reason="for a while",
+        expires=bench.now + HOUR,
+        ticket="",
+    )
+    bench.now += 2 * HOUR
+    decisions.review(bench.ledger, bench.now, *about)
+    assert ("lapsed", "trigger", False) in lines(bench)
+    configure(bench, OTHER)
+    assert not bench.ledger.projection.open_alerts()
+    count = len(told(bench))
+    for _ in range(3):
+        bench.now += HOUR
+        decisions.review(bench.ledger, bench.now, *about)
+        bench.operation.close_left()
+    assert len(told(bench)) == count
+    assert [(cause, unobserved) for cause, event, unobserved in lines(bench) if event == "resolve"] == [
+        ("failed", True),
+        ("lapsed", True),
+    ]
+
+
+def test_an_event_about_what_left_asks_for_no_look(bench: Bench) -> None:
+    bench.cloud.regions = ["eu-west-1", "us-east-1"]
+    bench.hour()
+    asks = asking(bench.ledger.projection)
+    assert asks("aws-test-door", f"aws/{ACCOUNT}/eu-west-1")
+    bench.cloud.regions = ["us-east-1"]
+    bench.hour()
+    feeding = Feeding(bench.operation)
+    volume = Change("1", "aws", ACCOUNT, "", bench.now, "ec2", "ModifyVolume", frozenset({"vol-a-eu-west-1"}))
+    assert feeding.match(volume) == []
+    known = replace(volume, names=frozenset({"vol-a-us-east-1"}))
+    assert [str(item.scope) for item in feeding.match(known)] == [f"aws/{ACCOUNT}/us-east-1"]
