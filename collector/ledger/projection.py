@@ -238,7 +238,10 @@ class Projection:
 
     def status(self) -> list[RunRow]:
         """The latest run of every check over every scope, ordered by check and scope."""
-        query = _RUNS.where(run.c.seq == pair.c.latest_run).order_by(check_name.c.name, scope_name.c.name)
+        # said twice: without the second, SQLite looks through all runs for those that are the latest
+        latest = sa.select(pair.c.latest_run)
+        query = _RUNS.where(run.c.seq == pair.c.latest_run, run.c.seq.in_(latest))
+        query = query.order_by(check_name.c.name, scope_name.c.name)
         with self._reading() as connection:
             return [_run_row(row) for row in connection.execute(query)]
 
@@ -261,6 +264,11 @@ class Projection:
     ) -> Iterator[RunRow]:
         """Runs for slots in ``[since, until)``, by hand for their start, in the order of the ledger."""
         query = _of(_RUNS, check, scope)
+        if since is not None:
+            first, last = self._reach(since, until)
+            if first is None:
+                return
+            query = query.where(run.c.seq >= first, run.c.seq <= last)
         if account is not None:
             query = query.where(account_name.c.name == account)
         if since is not None:
@@ -269,6 +277,16 @@ class Projection:
             query = query.where(run.c.moment < microseconds(until))
         for row in self._in_order(query, run.c.seq):
             yield _run_row(row)
+
+    def _reach(self, since: datetime, until: datetime | None) -> tuple[int | None, int | None]:
+        """Between which entries the runs for these slots lie; None when there are none. Without it a database that
+        wants them in their order reads all from the first."""
+        query = sa.select(sa.func.min(run.c.seq), sa.func.max(run.c.seq)).where(run.c.moment >= microseconds(since))
+        if until is not None:
+            query = query.where(run.c.moment < microseconds(until))
+        with self._reading() as connection:
+            first, last = connection.execute(query).one()
+        return first, last
 
     def intervals(
         self,
@@ -469,13 +487,20 @@ class Projection:
 
     def stood(self, check: str, scope: str, since: datetime) -> list[Stood]:
         """How the subjects of a check over a scope stood from ``since`` on, each one's stretches in their order."""
-        columns = subject_name.c.name, state_interval.c.state, state_interval.c.from_run, state_interval.c.to_run
+        columns = (
+            state_interval.c.id,
+            subject_name.c.name,
+            state_interval.c.state,
+            state_interval.c.from_run,
+            state_interval.c.to_run,
+        )
         joined = state_interval.join(subject_name, subject_name.c.id == state_interval.c.subject_id)
         mine = sa.select(*columns).select_from(joined).where(state_interval.c.pair_id == _pair_id(check, scope))
-        over = mine.where(state_interval.c.to_at >= microseconds(since)).order_by(state_interval.c.id)
-        stands = mine.where(state_interval.c.to_run.is_(None)).order_by(state_interval.c.id)
+        over = mine.where(state_interval.c.to_at >= microseconds(since))
+        stands = mine.where(state_interval.c.to_run.is_(None))
         with self._reading() as connection:
-            rows = [*connection.execute(over), *connection.execute(stands)]
+            # ordered here: a database that is asked to would read all intervals in their order
+            rows = [row for part in (over, stands) for row in sorted(connection.execute(part).all())]
         return [Stood(row.name, STATES[row.state], row.from_run, row.to_run) for row in rows]
 
     def told(self, cause: str, check: str, scope: str, since: datetime) -> list[Entry]:

@@ -528,3 +528,62 @@ def test_rebuilding_mends_what_was_spoiled(ledger, world, vandal):
     assert derived(ledger) != before
     ledger.rebuild()
     assert derived(ledger) == before
+
+
+HISTORY = {"run", "entry", "blob", "state_interval", "scope_interval", "told", "tile", "subject_name"}
+
+
+@pytest.mark.only("sqlite")
+def test_what_is_asked_after_each_run_reads_no_history(ledger, world):
+    """By SQLite's own plans: a table that grows with time is searched, never read from end to end."""
+    live(ledger, world, {"a": GOOD, "b": BAD}, {"a": BAD})
+    ask, now, scope = ledger.projection, world.at(2), str(world.account)
+    asked = []
+
+    def remember(_connection, _cursor, statement, parameters, *_):
+        asked.append((statement, parameters))
+
+    with ledger.reading() as connection:
+        engine = connection.engine
+    sa.event.listen(engine, "before_cursor_execute", remember)
+    list(ask.runs(since=world.at(1), until=now, account=scope))
+    ask.status(), ask.latest_run(CHECK, scope), ask.runs_before(CHECK, scope, 3, 32), ask.slots_before(scope, now, 3)
+    ask.open_states(CHECK, scope), ask.failing(CHECK, scope), ask.scope_standing(CHECK, scope)
+    ask.stood(CHECK, scope, world.at(1))
+    ask.open_places(), ask.open_alerts(scope), ask.unheard(now), ask.pending(now), ask.given_up()
+    ask.told("failed", CHECK, scope, world.at(1)), ask.told_of("one"), ask.last_told(("failed", CHECK, scope))
+    ask.last(Kind.HEARTBEAT), ask.newest(Kind.ANCHOR, 3), ask.of_kind(Kind.CONFIG), ask.latest_plan(scope)
+    (
+        list(ledger.entries(2, None, kinds=[Kind.ANCHOR, Kind.ACCEPTANCE])),
+        ledger.key_entries(),
+        ledger.newest_checkpoint(),
+    )
+    sa.event.remove(engine, "before_cursor_execute", remember)
+    read = set()
+    with ledger.reading() as connection:
+        for statement, parameters in asked:
+            if statement.startswith("SELECT"):
+                for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters):
+                    words = row.detail.split()
+                    read |= {f"{row.detail} for {statement}"} if words[0] == "SCAN" and words[1] in HISTORY else set()
+    assert len(asked) > 25
+    assert not read
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_runs_of_a_time_are_those_of_all_that_are_of_it(ledger, world, seed):
+    chance = random.Random(seed)
+    with ledger.write() as batch:
+        for _ in range(60):  # answered in any order: late ones lie behind those of later slots
+            world.run(batch, chance.randrange(12), {"a": GOOD}, by_hand=chance.random() < 0.2)
+    every = list(ledger.projection.runs())
+    for _ in range(30):
+        since = chance.choice([None, world.at(chance.randrange(14))])
+        until = chance.choice([None, world.at(chance.randrange(14))])
+        wanted = [
+            row
+            for row in every
+            if (since is None or (row.slot or row.started) >= since)
+            and (until is None or (row.slot or row.started) < until)
+        ]
+        assert list(ledger.projection.runs(since=since, until=until)) == wanted
