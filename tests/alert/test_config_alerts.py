@@ -12,7 +12,7 @@ import pytest
 from collector import canonical, config
 from collector.alert.channels import open_channels
 from collector.config import Settings
-from collector.config_alerts import KINDS
+from collector.config_alerts import KINDS, Confirm, Steady
 from collector.errors import ConfigError
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:alerts"
@@ -187,7 +187,8 @@ def test_alertmanager_is_logged_in_to(load: Load) -> None:
 def test_what_the_documentation_shows_can_be_used(load: Load) -> None:
     page = (Path(__file__).parents[2] / "docs/reference/alerts.md").read_text()
     shown = [block for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "[alerts." in block]
-    assert len(shown) == len(KINDS)
+    assert len(shown) == len(KINDS) + 1  # and what it takes until the collector tells of itself
     settings = load("\n".join(shown))
+    assert (settings.alerts.confirm, settings.alerts.steady) == (Confirm(), Steady()), "the defaults are shown"
     assert sorted(KINDS) == sorted(kind for kind in KINDS if getattr(settings.alerts, kind))
     load(re.sub(r"(?m)^# ", "", "\n".join(shown)))  # with what stands there as a comment
