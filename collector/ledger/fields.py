@@ -8,8 +8,9 @@ here is undone by the writer before it is believed.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from collector import canonical
@@ -20,6 +21,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 STAMP_CHARACTERS = 29  # in its quotes
 FIELDS_MAX = 64
+BYTES_MAX = 65_535  # of what is written out; a body has no more
 
 # A field is as that of the earlier entry, as that of the one beside it, says what the row says (its number or its
 # time), is a time so many microseconds after that of the row, or is written out.
@@ -55,7 +57,23 @@ def split(body: bytes) -> Parts | None:
 
 def join(parts: Parts) -> bytes:
     """The body again."""
-    return b"{%b}" % b",".join(map(b"%b:%b".__mod__, zip(*parts, strict=True)))
+    return _form(parts.names) % parts.values
+
+
+def stands_alone(packed: bytes) -> bool:
+    """Whether what was packed lies beside no other entry."""
+    return packed[:1] == b"\0"
+
+
+def by_name(parts: Parts) -> dict[bytes, bytes]:
+    """The values of the fields by their names."""
+    return dict(zip(*parts, strict=True))
+
+
+@lru_cache(maxsize=256)
+def _form(names: tuple[bytes, ...]) -> bytes:
+    """A body with a place for each value: there are few kinds of entries, and millions of them."""
+    return b"{%b}" % b",".join(name.replace(b"%", b"%%") + b":%b" for name in names)
 
 
 def pack(parts: Parts, place: Place, base: Parts, near: tuple[int, Parts] | None = None) -> bytes | None:
@@ -65,7 +83,7 @@ def pack(parts: Parts, place: Place, base: Parts, near: tuple[int, Parts] | None
     """
     if parts.names != base.names:
         return None
-    beside = {} if near is None else dict(zip(*near[1], strict=True))
+    beside = {} if near is None else by_name(near[1])
     ways, times, written = 0, [], []
     for name, value, was in reversed(list(zip(parts.names, parts.values, base.values, strict=True))):
         way = BASE
@@ -86,54 +104,62 @@ def pack(parts: Parts, place: Place, base: Parts, near: tuple[int, Parts] | None
     head = varint(distance) + varint(len(number)) + number + b"".join(reversed(times))
     packed = head + (deflate(b"\n".join(reversed(written)), join(base)) if written else b"")
     try:
-        back = unpack(packed, place, base, lambda _: Parts((), ()) if near is None else near[1])
+        back = unpack(packed, place, base, lambda _: beside)
     except (ValueError, zlib.error):
         return None
-    return packed if back == join(parts) else None
+    return packed if back == parts else None
 
 
-def unpack(packed: bytes, place: Place, base: Parts, near: Callable[[int], Parts]) -> bytes:
-    """The plain body. ``near`` gives the entry with a number, which is asked for when one is needed.
+def unpack(packed: bytes, place: Place, base: Parts, near: Callable[[int], Mapping[bytes, bytes]]) -> Parts:
+    """The body in its fields. ``near`` gives the fields of the entry with a number, and is asked when one is needed.
 
     Raises ValueError when it cannot be made again.
     """
     distance, at = read_varint(packed, 0)
     many, at = read_varint(packed, at)
-    ways, at = int.from_bytes(packed[at : at + many], "little"), at + many
+    number, at = packed[at : at + many], at + many
     if many > FIELDS_MAX or at > len(packed) or distance > place.seq:
         raise ValueError("the packed fields end too soon")
-    beside = dict(zip(*near(place.seq - distance), strict=True)) if distance else {}
+    beside = near(place.seq - distance) if distance else {}
     values: list[bytes] = list(base.values)
     missing: list[int] = []
-    for number, name in enumerate(base.names):
-        ways, way = divmod(ways, WAYS)
-        if way == BASE:
-            continue
+    for which, way in _ways(number, len(values)):
         if way == NEAR:
-            value = beside.get(name)
+            value = beside.get(base.names[which])
         elif way == ROW:
-            value = of_row(name, place)
+            value = of_row(base.names[which], place)
         elif way == TIME:
             time, at = read_varint(packed, at)
             value = stamp(place.at + unzigzag(time))
         else:
-            missing.append(number)
+            missing.append(which)
             continue
         if value is None:
             raise ValueError("a packed field is like one that is not there")
-        values[number] = value
-    if ways:
-        raise ValueError("there are more packed fields than names")
+        values[which] = value
     if missing:
         try:
-            written = inflate(packed[at:], join(base), 65_535).split(b"\n")
+            written = inflate(packed[at:], join(base), BYTES_MAX).split(b"\n")
         except zlib.error as error:
             raise ValueError(f"the packed fields are damaged ({error})") from error
-        for number, value in zip(missing, written, strict=True):
-            values[number] = value
+        for which, value in zip(missing, written, strict=True):
+            values[which] = value
     elif at != len(packed):
         raise ValueError("the packed fields do not end where they should")
-    return join(Parts(base.names, tuple(values)))
+    return Parts(base.names, tuple(values))
+
+
+@lru_cache(maxsize=4_096)
+def _ways(number: bytes, fields: int) -> tuple[tuple[int, int], ...]:
+    """Which fields are not as those of the earlier entry, and how they are. The same again and again."""
+    left, found = int.from_bytes(number, "little"), []
+    for which in range(fields):
+        left, way = divmod(left, WAYS)
+        if way != BASE:
+            found.append((which, way))
+    if left:
+        raise ValueError("there are more packed fields than names")
+    return tuple(found)
 
 
 def of_row(name: bytes, place: Place) -> bytes | None:
@@ -145,8 +171,14 @@ def of_row(name: bytes, place: Place) -> bytes | None:
 
 def stamp(microseconds: int) -> bytes:
     """A time as entries write it, in its quotes. Raises ValueError when it is none."""
+    second, rest = divmod(microseconds, 1_000_000)
+    return b'"%b.%06dZ"' % (_second(second), rest)
+
+
+@lru_cache(maxsize=4_096)
+def _second(second: int) -> bytes:
     try:
-        return b'"%b"' % canonical.stamp(EPOCH + timedelta(microseconds=microseconds)).encode()
+        return canonical.stamp(EPOCH + timedelta(seconds=second))[:19].encode()
     except OverflowError as error:
         raise ValueError("a packed time is none") from error
 

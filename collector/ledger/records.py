@@ -54,7 +54,7 @@ class Bases:
 
     def __init__(self) -> None:
         self._bodies: OrderedDict[int, bytes | fields.Parts] = OrderedDict()
-        self._near: OrderedDict[int, fields.Parts] = OrderedDict()
+        self._near: OrderedDict[int, dict[bytes, bytes]] = OrderedDict()
         self._names: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}  # the few that there are, each once
 
     def get(self, connection: sa.Connection, seq: int) -> bytes:
@@ -70,19 +70,24 @@ class Bases:
                 self._bodies[seq] = held
         return held
 
-    def near(self, connection: sa.Connection, seq: int) -> fields.Parts:
-        """The entry beside others, which itself lies beside none."""
+    def near(self, connection: sa.Connection, seq: int) -> dict[bytes, bytes]:
+        """The fields of the entry beside others, which itself lies beside none."""
         held = self._near.get(seq)
         if held is None:
             row = connection.execute(_ONE, {"seq": seq}).one_or_none()
             if row is None:
                 raise ValueError(f"it lies beside entry {seq}, which is not there")
-            if row.encoding == packing.FIELDS and row.body[:1] != b"\0":
+            if row.encoding == packing.FIELDS and not fields.stands_alone(row.body):
                 raise ValueError(f"it lies beside entry {seq}, which lies beside another")
-            held = self._split(seq, body_of(connection, seq, row.at, row.encoding, row.base, row.body, self))
-            self._near[seq] = held
-            if len(self._near) > NEARS_KEPT:
-                self._near.popitem(last=False)
+            body = body_of(connection, seq, row.at, row.encoding, row.base, row.body, self)
+            held = self._near.get(seq) or self.keep_near(seq, self._split(seq, body))
+        return held
+
+    def keep_near(self, seq: int, parts: fields.Parts) -> dict[bytes, bytes]:
+        """Remembers an entry that others may lie beside."""
+        held = self._near[seq] = fields.by_name(parts)
+        if len(self._near) > NEARS_KEPT:
+            self._near.popitem(last=False)
         return held
 
     def _held(self, connection: sa.Connection, seq: int) -> bytes | fields.Parts:
@@ -129,7 +134,10 @@ def body_of(
         return body
     if encoding == packing.FIELDS:
         base = bases.parts(connection, leans_on)
-        body = fields.unpack(packed, fields.Place(seq, at), base, lambda near: bases.near(connection, near))
+        parts = fields.unpack(packed, fields.Place(seq, at), base, lambda near: bases.near(connection, near))
+        if fields.stands_alone(packed):
+            bases.keep_near(seq, parts)
+        body = fields.join(parts)
         if len(body) > BODY_BYTES_MAX:
             raise ValueError(f"unpacks to more than {BODY_BYTES_MAX} bytes")
         return body

@@ -17,6 +17,8 @@ def varint(number: int) -> bytes:
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
     """The number at a place, and the place after it. Raises ValueError."""
+    if at < len(data) and data[at] < 128:  # as nearly all are
+        return data[at], at + 1
     number = 0
     for place in range(at, min(len(data), at + BYTES_MAX)):
         byte = data[place]
