@@ -137,7 +137,7 @@ def summed_up(ledger: Ledger, settings: Settings, struck: datetime, now: datetim
         "first_bad": None,
         "open": len(opened),
         "over": len(over),
-        "unobserved": len(left),
+        "closed": len(left),
         "due": wanted,
         "covered": covered,
         "lines": lines,

@@ -156,7 +156,7 @@ def test_a_digest_counts_it_apart_from_what_is_over(bench: Bench) -> None:
     fall(bench)
     configure(bench, OTHER)
     found = summed_up(bench.ledger, bench.settings, bench.now, bench.now + timedelta(seconds=1))
-    assert (found["open"], found["over"], found["unobserved"]) == (0, 0, 1)
+    assert (found["open"], found["over"], found["closed"]) == (0, 0, 1)
     assert any(line.startswith("No longer observed (1)") for line in found["lines"])
 
 
@@ -215,3 +215,11 @@ def test_an_event_about_what_left_asks_for_no_look(bench: Bench) -> None:
     assert feeding.match(volume) == []
     known = replace(volume, names=frozenset({"vol-a-us-east-1"}))
     assert [str(item.scope) for item in feeding.match(known)] == [f"aws/{ACCOUNT}/us-east-1"]
+
+
+def test_a_digest_is_a_digest_however_many_were_closed(bench: Bench) -> None:
+    fall(bench)
+    configure(bench, OTHER)
+    found = summed_up(bench.ledger, bench.settings, bench.now, bench.now + timedelta(seconds=1))
+    assert not found.get("unobserved")  # that is what one alert says of itself
+    assert message.head(found) == "Digest"
