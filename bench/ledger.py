@@ -93,7 +93,7 @@ class Year:
             name = f"arn:aws:ec2:eu-west-1:123456789012:volume/vol-{check:04x}{number:08x}"
             facts = {"encrypted": state is State.SATISFIED, "key": f"alias/key-{number % 7}"}
             found.append(Observation(name, verdict, facts, (f"{number % 40:016x}",)))
-        scope = replace(ACCOUNT, region="eu-west-1")
+        scope = replace(ACCOUNT, part="eu-west-1")
         return CheckRun(f"aws-ec2-volume-{check:02d}", scope, START, START, subjects, tuple(found), ("0" * 16,))
 
     def call_log(self, slot: datetime) -> bytes:
