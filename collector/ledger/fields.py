@@ -70,7 +70,7 @@ def by_name(parts: Parts) -> dict[bytes, bytes]:
     return dict(zip(*parts, strict=True))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _form(names: tuple[bytes, ...]) -> bytes:
     """A body with a place for each value: there are few kinds of entries, and millions of them."""
     return b"{%b}" % b",".join(name.replace(b"%", b"%%") + b":%b" for name in names)
@@ -149,7 +149,7 @@ def unpack(packed: bytes, place: Place, base: Parts, near: Callable[[int], Mappi
     return Parts(base.names, tuple(values))
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=256)
 def _ways(number: bytes, fields: int) -> tuple[tuple[int, int], ...]:
     """Which fields are not as those of the earlier entry, and how they are. The same again and again."""
     left, found = int.from_bytes(number, "little"), []
@@ -175,7 +175,7 @@ def stamp(microseconds: int) -> bytes:
     return b'"%b.%06dZ"' % (_second(second), rest)
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=64)  # few: each new one would be a little more memory, for weeks
 def _second(second: int) -> bytes:
     try:
         return canonical.stamp(EPOCH + timedelta(seconds=second))[:19].encode()
