@@ -65,6 +65,7 @@ def test_everything_that_the_page_names_is_there(written: Path) -> None:
         "SHA256SUMS",
         "checkpoints",
         "checks",
+        "collector.html",
         "controls",
         "controls.json",
         "keys.txt",
