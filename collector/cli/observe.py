@@ -54,7 +54,7 @@ def once(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> 
                 anchoring.put_newest()
             operation.checkpoint()
         runs = [run for item in sealed for run in item.runs]
-        code = _exit_of_runs(runs)
+        code = _exit_of_runs(runs) if len(sealed) == len(operation.accounts) else Exit.BLIND
         if as_json:
             print_json([_run_record(run) for run in runs])
         else:
@@ -130,6 +130,7 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
     with reading(settings) as ledger:
         rows = _status_rows(bound, ledger)
         running = [] if as_json else _running(settings, bound, registry, ledger)
+        itself = "" if as_json else _itself(settings, ledger)
     if as_json:
         print_json(rows)
     else:
@@ -148,11 +149,19 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
                 row["last"] or "never",
             )
         out.print(table)
+        out.print(f"The collector itself: {itself}", markup=False)
         _print_running(running)
     states = {row["state"] for row in rows}
     if states & {"undetermined", "never looked at"}:
         raise typer.Exit(Exit.BLIND)
     raise typer.Exit(Exit.DEVIATIONS if "not-satisfied" in states else Exit.FINE)
+
+
+def _itself(settings: Settings, ledger: Ledger) -> str:
+    """Whether the collector is alive, in a line."""
+    from collector.export.itself import lately
+
+    return lately(ledger, settings, daemon.utc_now())
 
 
 def _running(settings: Settings, bound: Controls, registry: Registry, ledger: Ledger) -> list[Glance]:
@@ -198,7 +207,9 @@ def _status_rows(bound: Controls, ledger: Ledger) -> list[dict[str, Any]]:
         mine = [row for row in latest if row.check in control.checks]
         total = {state.value: sum(row.states.get(state.value, 0) for row in mine) for state in State}
         blind = [row for row in mine if row.population is None]
-        if not control.checks:
+        if control.by_collector:
+            state = "evidenced by the collector itself"
+        elif not control.checks:
             state = "evidenced elsewhere"
         elif not mine:
             state = "never looked at"

@@ -129,6 +129,7 @@ def window_show(
 
 def _show(dossier: Dossier, scopes: bool) -> None:
     from collector.cli import picture
+    from collector.export.itself import itself_line
 
     ends = dossier.ends or dossier.until
     counting = {check for line in dossier.control_coverage for check in line.checks}
@@ -139,6 +140,7 @@ def _show(dossier: Dossier, scopes: bool) -> None:
     ]
     for words in _about(dossier):
         out.print(words, markup=False)
+    out.print(f"The collector itself: {itself_line(dossier.own)}.", markup=False)
     out.print()
     stretch = (dossier.since, dossier.until, ends)
     picture.show(out, controls, dossier.slots, dossier.control_coverage, stretch, dossier.zone, scopes=scopes)

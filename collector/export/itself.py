@@ -19,12 +19,13 @@ from collector.ledger.entry import Entry, Kind
 from collector.ledger.store import Ledger
 from collector.model import State
 from collector.tomlfile import duration as seconds_of
-from collector.window.itself import CLOCK_MS_MAX, Beat, Itself, Sign, Told, itself, late_start
+from collector.window.itself import CLOCK_MS_MAX, TOLERANCE, Beat, Itself, Sign, Told, itself, late_start
 from collector.window.slots import Slot, SlotState
 
 EVERY_S = 3600  # of a heartbeat that does not say, under a configuration that does not say either
 TOLD = ("trigger", "escalate")  # events of alerts that somebody must hear of
 LATELY = timedelta(days=1)
+STEP = 2000  # entries
 
 
 class Configured:
@@ -263,19 +264,21 @@ def lately(ledger: Ledger, settings: Settings, now: datetime) -> str:
     configs = list(ledger.entries(kinds=[Kind.CONFIG]))[-1:]
     known = Configured(configs, (), ledger.blob)
     since = now - LATELY
-    older: list[Beat] = []
-    beats: list[Beat] = []
-    for beat in _beats(ledger.entries(kinds=[Kind.HEARTBEAT]), known):
-        if beat.at < since:
-            older = [beat]
-        else:
-            beats.append(beat)
-    if not older and not beats:
+    newest = ledger.projection.last(Kind.HEARTBEAT)
+    if newest is None:
         return "never wrote a sign of life: `collector run` does"
-    last = (older + beats)[-1]
+    back = STEP
+    while True:  # as far back as the day reaches, and not through all heartbeats there ever were
+        start = max(0, newest.seq - back)
+        beats = list(_beats(ledger.entries(start, kinds=[Kind.HEARTBEAT]), known))
+        if not start or beats[0].at < since:
+            break
+        back *= 4
+    last = beats[-1]
     grace = timedelta(seconds=settings.schedule.grace)
-    it = itself(older + beats, (), (), (0, 0), max(since, (older + beats)[0].at), now, grace)
-    ended = f"stopped: {last.reason}" if last.sign is Sign.STOP else "runs"
+    it = itself(beats, (), (), (0, 0), max(since, beats[0].at), now, grace)
+    late = now - last.at > timedelta(seconds=last.every_s) + TOLERANCE
+    ended = f"stopped: {last.reason}" if last.sign is Sign.STOP else "is silent" if late else "runs"
     missed = f"{counted(it.missed, 'heartbeat')} missed" if it.missed else "no heartbeat missed"
     when = duration(max(now - last.at, timedelta(0)))
     return f"{ended}; last sign of life {when} ago ({utc(last.at)}); {missed} in the last day"

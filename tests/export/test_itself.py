@@ -284,9 +284,10 @@ def test_one_line_of_it_for_terminals(watched: Watched, seen: Dossier) -> None:
     line = itself.itself_line(seen.own)
     assert line.startswith("not satisfied: 2 heartbeats missed")
     assert line.endswith("Up 59.1 %, 15 heartbeats, 2 starts"), line
+    assert itself.lately(watched.ledger, watched.settings, DAY + 18 * HOUR).startswith("runs; last sign of life 59 min")
     late = itself.lately(watched.ledger, watched.settings, DAY + 19 * HOUR)
     assert late == (
-        "runs; last sign of life 1 h 59 min ago (2026-01-01T17:00:30.000000Z); 3 heartbeats missed in the last day"
+        "is silent; last sign of life 1 h 59 min ago (2026-01-01T17:00:30.000000Z); 3 heartbeats missed in the last day"
     )
 
 
