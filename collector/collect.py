@@ -10,18 +10,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+from collector import canonical
 from collector.check import AnyCheck
 from collector.clouds.transcript import reading
-from collector.errors import CannotObserve, Unreadable
+from collector.errors import CannotObserve, StoodStill, Unreadable
 from collector.model import CheckRun, Observation, Scope, State, Verdict
 
 CHECKS_MAX = 8  # checks at work at once; each holds a listing in memory
 SUBJECTS_MAX = 32  # subjects read at once, over all checks
 POPULATION_MAX = 1_000_000  # of one check over one scope
+RUN_MAX = timedelta(days=1)  # from the first question to the entry; a verifier takes what is older for written back
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,14 @@ def collect(tasks: Sequence[Task], clock: Callable[[], datetime]) -> list[CheckR
         ThreadPoolExecutor(CHECKS_MAX, thread_name_prefix="check") as checks,
     ):
         return list(checks.map(lambda task: run(task, clock, subjects), tasks))
+
+
+def refuse_old(begun: datetime, now: datetime) -> None:
+    """Raises StoodStill when a run that began then may no longer be sealed."""
+    if now - begun > RUN_MAX:
+        raise StoodStill(
+            f"the collector stood still in its run, between {canonical.stamp(begun)} and {canonical.stamp(now)}"
+        )
 
 
 def run(task: Task, clock: Callable[[], datetime], subjects: ThreadPoolExecutor) -> CheckRun:

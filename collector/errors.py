@@ -38,6 +38,10 @@ class ExportError(CollectorError):
     """A package cannot be written as asked."""
 
 
+class StoodStill(CollectorError):
+    """A run took longer than any may: the machine or the process slept in it, and what it read is of no one time."""
+
+
 class CannotObserve(CollectorError):
     """A cloud gave no answer. Whatever was asked is undetermined: never satisfied, never an empty list."""
 

@@ -22,11 +22,11 @@ from collector.alert.standing import Standing
 from collector.check import limits_record, title_of
 from collector.clouds.directory import AccountSettings
 from collector.clouds.transcript import Transcript, question_id, skew_ms
-from collector.collect import Task, collect
+from collector.collect import Task, collect, refuse_old
 from collector.config import Settings
 from collector.config_alerts import ROWS_MAX
 from collector.controls import Controls
-from collector.errors import CannotObserve, CollectorError, ConfigError, Denied
+from collector.errors import CannotObserve, CollectorError, ConfigError, Denied, StoodStill
 from collector.feed.event import Asked, News
 from collector.ledger.entry import Draft, Entry, Kind, gap_fields, observations_blob, plan_fields, run_fields
 from collector.ledger.projection import Slotted
@@ -334,7 +334,8 @@ class Operation:
         """One account run: every due check over one transcript, sealed in one transaction or not at all.
 
         Without ``slot`` every enabled check is run by hand, or those of ``items``. Returns None when the collector was
-        stopped meanwhile; the slot is then declared a gap. Raises AlreadyAnswered when somebody else sealed the slot.
+        stopped meanwhile, or stood still so long that what it read is of no one time; the slot is then declared a gap.
+        Raises AlreadyAnswered when somebody else sealed the slot.
         """
         scope = account.scope
         reference = self.clock()
@@ -368,19 +369,29 @@ class Operation:
                 self.declare(account, items, "the collector was stopped")
             return None
         self._skew_ms = skew_ms(transcript.log)
-        sealed = self._seal(scope, slot, reference, principal, transcript, runs)
+        try:
+            sealed = self._seal(scope, slot, reference, principal, transcript, runs)
+        except StoodStill as error:
+            log.warning("stood still", account=str(scope), reason=str(error))
+            if slot is not None:
+                self.declare(account, items, str(error))
+            return None
         if parts is not None:
             self.plan(account, parts)
         return sealed
 
     def spot(self, account: AccountSettings, asked: Sequence[Asked], news: News) -> spot.Spotted | None:
-        """Looks again at named subjects, outside the slots. None: the account is at work, or the collector stopped."""
+        """Looks again at named subjects, outside the slots. None: the account is at work, the collector was stopped,
+        or it stood still meanwhile."""
         turn = self._turns[account.scope]
         if not turn.acquire(blocking=False):
             return None
         try:
             looked = spot.look(self, account, asked, self._task)
             return None if self._stopping.is_set() else spot.seal(self, account.scope, looked, news, self._standing)
+        except StoodStill as error:
+            log.warning("stood still", account=str(account.scope), reason=str(error))
+            return None
         finally:
             turn.release()
 
@@ -414,6 +425,7 @@ class Operation:
         entries: list[Entry] = []
         alerts = 0
         with self.ledger.write() as batch:
+            refuse_old(reference, self.clock())
             if slot is not None:
                 self._fence(batch, scope, slot, runs)
             for exchange in transcript.log:

@@ -16,7 +16,7 @@ from collector.alert.standing import Standing
 from collector.check import limits_record
 from collector.clouds.directory import AccountSettings
 from collector.clouds.transcript import Transcript, question_id
-from collector.collect import Task, collect
+from collector.collect import Task, collect, refuse_old
 from collector.controls import Controls
 from collector.errors import CannotObserve, ConfigError, Denied
 from collector.feed.event import Asked, News
@@ -90,11 +90,12 @@ def look(
 
 
 def seal(host: Host, account: Scope, looked: Looked, news: News, standing_of: Callable[[Batch], Standing]) -> Spotted:
-    """Writes what was seen, with the alerts that it raises, in one transaction."""
+    """Writes what was seen, with the alerts that it raises, in one transaction. Raises StoodStill."""
     entries: list[Entry] = []
     alerts = 0
     transcript = looked.transcript
     with host.ledger.write() as batch:
+        refuse_old(looked.reference, host.clock())
         for exchange in transcript.log:
             if exchange.body:
                 batch.blob(transcript.body(exchange.body), like=f"answer {question_id(exchange)}")

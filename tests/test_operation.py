@@ -273,6 +273,25 @@ def test_a_stopped_collector_seals_nothing_and_declares_its_slot(bench: Bench) -
     assert bench.kinds(Kind.GAP)[0]["reason"] == "the collector was stopped"
 
 
+def test_a_collector_that_slept_in_its_run_seals_nothing_of_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is suspended for days: its answers are of before and after, and look as if written back."""
+    bench.hour()
+    put = bench.cloud.put
+
+    def sleeps(service: str, operation: str, region: str, params: Any) -> Answer:
+        if operation == "describe_volumes":
+            bench.now += timedelta(hours=36)
+        return put(service, operation, region, params)
+
+    monkeypatch.setattr(bench.cloud, "put", sleeps)
+    assert bench.hour() is None
+    monkeypatch.undo()
+    assert len(bench.kinds(Kind.RUN)) == 1
+    assert "stood still in its run, between 2026-01-01T02:00" in bench.kinds(Kind.GAP)[0]["reason"]
+    assert bench.hour() is not None
+    assert SlotState.MISSED not in [slot.state for slot in bench.slots()]
+
+
 def test_a_seal_that_fails_half_way_leaves_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     size = bench.ledger.size()
     bench.cloud.doors["vol-a"] = "available"
