@@ -230,3 +230,16 @@ def test_what_signs_in_stays_between_the_two(
             assert troubles
     found = all_leaks(out, {word for value in wire.secrets for word in telling(value)})
     assert not found, "\n".join(found[:10])
+
+
+@pytest.mark.parametrize("name", ["azure_secret", "google_key", "aws_session"])
+def test_the_password_of_a_proxy_that_is_not_there_is_said_nowhere(
+    name: str, wire: Wire, machine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: io.StringIO
+) -> None:
+    settings = WAYS[name][0](wire, tmp_path, monkeypatch, machine)
+    for variable in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(variable, f"http://ada:{secret('proxy')}@127.0.0.1:1")
+    hush.hold_environment(os.environ)
+    out, troubles = asked(settings, log)
+    assert troubles
+    assert not all_leaks(out)
