@@ -16,7 +16,7 @@ from collector.ledger.projection import Projection
 from collector.window.coverage import ControlCoverage, by_control, coverage
 from collector.window.slots import Declared, Plan, Ran, Slot, account_for, due
 
-SLOTS_MAX = 60_000  # that are looked at: some two seconds
+SLOTS_MAX = 40_000  # that are looked at: some two seconds of work
 
 
 @dataclass(frozen=True)
