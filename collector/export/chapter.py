@@ -27,7 +27,7 @@ STATE_WORDS = {
     State.SATISFIED: "satisfied",
     State.NOT_SATISFIED: "not satisfied",
     State.UNDETERMINED: "undetermined",
-    State.NOT_APPLICABLE: "no check",
+    State.NOT_APPLICABLE: "not applicable",
 }
 
 SHOTS = "What was asked of which system, and what came back: its page of evidence"

@@ -357,8 +357,7 @@ GOOD = (State.SATISFIED.value, State.NOT_APPLICABLE.value)
 
 
 def _state_words(state: str) -> str:
-    """A subject's state; a finding's words differ in one."""
-    return "not applicable" if state == State.NOT_APPLICABLE.value else STATE_WORDS[State(state)]
+    return STATE_WORDS[State(state)]
 
 
 def _answers_for(run: Mapping[str, Any]) -> str:

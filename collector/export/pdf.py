@@ -204,7 +204,7 @@ def _glance(dossier: Dossier) -> list[Flowable]:
             (
                 f"{number(len(dossier.controls))}: {count[State.SATISFIED]} satisfied, "
                 f"{count[State.NOT_SATISFIED]} not satisfied, {count[State.UNDETERMINED]} undetermined, "
-                f"{count[State.NOT_APPLICABLE]} without a check"
+                f"{count[State.NOT_APPLICABLE]} not applicable"
             ),
         ),
         ("Exceptions", f"{number(len(dossier.deviations))}, {number(still)} of them open at the window's end"),

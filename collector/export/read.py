@@ -37,7 +37,7 @@ from collector.ledger.store import Ledger
 from collector.model import State
 from collector.tomlfile import nearest
 from collector.window.coverage import by_control, coverage
-from collector.window.findings import Deviation, Finding, Stretch, after_the_end, deviations, finding
+from collector.window.findings import Deviation, Finding, Stretch, after_the_end, deviations, finding, without_subjects
 from collector.window.frequency import Sparse, sparse
 from collector.window.history import Recorded
 from collector.window.itself import for_control
@@ -122,7 +122,7 @@ def read(
     stretches = _stretches(ledger, about, since, until, last)
     lines = coverage(slots, until)
     found = deviations(stretches, since, until)
-    belated = after_the_end(slots, until)
+    belated, empty = after_the_end(slots, until), without_subjects(slots)
     seldom = _seldom(plans, slots, about, since, until, window)
     counted_checks = _counted(announced)
     alerts = life.alert_lines(
@@ -166,7 +166,7 @@ def read(
         findings=tuple(
             _by_collector(card, own)
             if card.by_collector and not card.checks
-            else finding(card.id, _those(card, counted_checks), lines, found, belated, seldom)
+            else finding(card.id, _those(card, counted_checks), lines, found, belated, seldom, empty)
             for card in controls
         ),
         own=own,

@@ -109,7 +109,13 @@ GLOSSARY = (
                     "promises: nobody can say that there was none."
                 ),
             ),
-            ("no check", "No check is bound to the control. It is evidenced elsewhere, by what is collected by hand."),
+            (
+                "not applicable",
+                (
+                    "No check is bound to the control, which is evidenced elsewhere, by what is collected by hand; or "
+                    "its checks had nobody to look at in any slot: each listing was complete, and empty. It is no pass."
+                ),
+            ),
             (
                 "of the collector itself",
                 (
@@ -210,7 +216,7 @@ def at_a_glance(view: View) -> Html:
             number(len(dossier.controls)),
             (
                 f"controls: {count[State.SATISFIED]} satisfied, {count[State.NOT_SATISFIED]} not satisfied, "
-                f"{count[State.UNDETERMINED]} undetermined, {count[State.NOT_APPLICABLE]} without a check"
+                f"{count[State.UNDETERMINED]} undetermined, {count[State.NOT_APPLICABLE]} not applicable"
             ),
         ),
         (number(len(dossier.deviations)), f"exceptions, {number(still)} of them open at the window's end"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -115,6 +115,15 @@ def after_the_end(slots: Iterable[Slot], until: datetime) -> list[Slot]:
     ]
 
 
+def without_subjects(slots: Iterable[Slot]) -> frozenset[str]:
+    """The checks that had nobody to look at in any covered slot: each listing was complete, and empty."""
+    most: dict[str, int] = {}
+    for slot in slots:
+        if slot.run is not None and slot.state in COVERED:
+            most[slot.due.check] = max(most.get(slot.due.check, 0), slot.run.population or 0)
+    return frozenset(check for check, population in most.items() if not population)
+
+
 @dataclass(frozen=True)
 class Finding:
     """The determination for one control over a window.
@@ -122,7 +131,7 @@ class Finding:
     ``satisfied``: every slot covered and no deviation. ``not-satisfied``: at least one deviation. ``undetermined``: no
     deviation was seen, and not every slot was covered, or one was only answered after the window's end and then badly,
     or less was planned than the window promises, so nobody can say that there was none. ``not-applicable``: the control
-    binds no check.
+    binds no check, or its checks had nobody to look at in any slot, which is a fact and no pass.
     """
 
     control: str
@@ -141,11 +150,12 @@ def finding(
     found: Iterable[Deviation],
     after: Iterable[Slot] = (),
     seldom: Iterable[Sparse] = (),
+    empty: Collection[str] = (),
 ) -> Finding:
     """One control's finding from the coverage and the deviations of the whole window.
 
     ``after`` are the slots that ``after_the_end`` names, ``seldom`` what was planned less often than the window
-    promises, of any control.
+    promises, ``empty`` the checks that ``without_subjects`` names, of any control.
     """
     mine = [line for line in lines if line.check in checks]
     bad = tuple(deviation for deviation in found if deviation.check in checks)
@@ -162,6 +172,8 @@ def finding(
     elif belated and covered == due:
         state = State.UNDETERMINED
         words = f"no exception seen; {belated} of {due} slots answered after the window's end, and then not satisfied"
+    elif due and covered == due and not thin and all(line.check in empty for line in mine):
+        state, words = State.NOT_APPLICABLE, "nothing to look at: 0 subjects in every slot, each listing complete"
     elif due and covered == due and not thin:
         state, words = State.SATISFIED, "operated in every slot, no exception"
     else:

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from collector.model import State
 from collector.window.coverage import Coverage
-from collector.window.findings import Stretch, deviations, finding
+from collector.window.findings import Stretch, deviations, finding, without_subjects
+from collector.window.slots import Due, Ran, Slot, SlotState
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=30)
@@ -21,6 +22,11 @@ def stretch(state: State, first: int, last: int | None, run: int = 0) -> Stretch
 
 def line(due: int, covered: int) -> Coverage:
     return Coverage("aws-a-b", "aws/1", due, covered, 0, 0, due - covered, 0, timedelta(0), None)
+
+
+def slot(state: SlotState, population: int | None) -> Slot:
+    run = Ran(1, "aws/1", "aws-a-b", "aws/1", START, START, START, population, {}, "", "")
+    return Slot(Due(START, "aws-a-b", "aws/1", "aws/1"), state, None if population is None else run)
 
 
 BAD, GOOD, DARK = State.NOT_SATISFIED, State.SATISFIED, State.UNDETERMINED
@@ -61,3 +67,13 @@ def test_findings() -> None:
     assert finding("C", ["aws-a-b"], [line(10, 10)], found).state is State.NOT_SATISFIED
     assert finding("C", ["aws-other"], [line(10, 10)], found).state is State.UNDETERMINED
     assert finding("C", [], [line(10, 10)], found).state is State.NOT_APPLICABLE
+
+
+def test_nobody_to_look_at_is_a_fact_and_no_pass() -> None:
+    assert finding("C", ["aws-a-b"], [line(10, 10)], [], empty={"aws-a-b"}).state is State.NOT_APPLICABLE
+    assert finding("C", ["aws-a-b"], [line(10, 10)], [], empty={"aws-other"}).state is State.SATISFIED
+    assert finding("C", ["aws-a-b"], [line(10, 9)], [], empty={"aws-a-b"}).state is State.UNDETERMINED
+    nobody, somebody = slot(SlotState.OBSERVED, 0), slot(SlotState.LATE, 2)
+    assert without_subjects([nobody, slot(SlotState.PARTIAL, 3), slot(SlotState.GAP, None)]) == {"aws-a-b"}
+    assert without_subjects([nobody, somebody]) == frozenset()
+    assert without_subjects([slot(SlotState.GAP, None)]) == frozenset()
