@@ -44,12 +44,12 @@ def test_memory_is_flat(lived: tuple[Loaded, list[float], list[int]]) -> None:
     assert (rise - 2 * error) * len(memory) < 2, memory
 
 
-def test_the_database_grows_by_less_than_a_kilobyte_for_each_run_of_a_check(
+def test_the_database_grows_by_less_than_half_a_kilobyte_for_each_run_of_a_check(
     lived: tuple[Loaded, list[float], list[int]],
 ) -> None:
     stored = lived[2]
     runs = (ROUNDS - SETTLED) * ACCOUNTS * CHECKS
-    assert 0 < (stored[-1] - stored[SETTLED - 1]) / runs < 1024
+    assert 0 < (stored[-1] - stored[SETTLED - 1]) / runs < 512
 
 
 def test_what_a_process_remembers_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
