@@ -163,7 +163,11 @@ def _gcp(cloud: SimulatedCloud) -> set[str]:
         (
             "monitoring.googleapis.com/AlertPolicy",
             "resource.data.documentation",
-            {"content": f"curl -H 'Authorization: Bearer {secret('gcp-runbook')}'", "mimeType": "text/markdown"},
+            {
+                "content": f"curl -H 'Authorization: Bearer {secret('gcp-runbook')}'",
+                "mimeType": "text/markdown",
+                "links": [{"displayName": "x", "url": text} for text in _looks_like_one()],
+            },
         ),
         (
             "monitoring.googleapis.com/NotificationChannel",
@@ -175,6 +179,20 @@ def _gcp(cloud: SimulatedCloud) -> set[str]:
         for id in cloud.gcp.resources(type=kind):
             cloud.gcp.edit(id=id, path=path, value=value)
     return _named(plants)
+
+
+def _looks_like_one() -> list[str]:
+    """Texts that give themselves away, one of each kind."""
+    return [
+        f"eyJhbGciOiJSUzI1NiJ9.eyJ{secret('gcp-jwt')}",
+        f"ya29.{secret('gcp-token')}",
+        f"AIza{secret('gcp-browser-key')}",
+        f"https://hooks.slack.com/services/T0/B0/{secret('gcp-slack')}",
+        f"AccountKey={'A' * 24}== {secret('gcp-account-key')}",
+        f"ghp_{'a' * 36} {secret('gcp-github')}",
+        f"xoxb-{secret('gcp-bot')}",
+        f"-----BEGIN PRIVATE KEY-----\n{secret('gcp-pem')}\n-----END PRIVATE KEY-----",
+    ]
 
 
 def _named(plants: list[tuple[str, str, Any]]) -> set[str]:
