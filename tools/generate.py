@@ -296,7 +296,7 @@ def cli_page(_: Registry) -> dict[str, str]:
 EXITS = {
     Exit.FINE: "all is well",
     Exit.DEVIATIONS: "everything could be observed, and something is not satisfied",
-    Exit.USAGE: "the command, the configuration or the database cannot be used as it stands",
+    Exit.USAGE: "the command, the configuration or the database cannot be used as it stands; or a fault of ours",
     Exit.BLIND: "something could not be observed",
     Exit.BROKEN: "evidence does not verify",
 }

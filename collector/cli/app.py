@@ -55,6 +55,9 @@ def main() -> None:
         raise SystemExit(Exit.FINE) from None
     except KeyboardInterrupt:
         die("interrupted", Exit.USAGE)
+    except Exception:  # Python would end with 1, which says here that everything could be observed
+        sys.excepthook(*sys.exc_info())
+        raise SystemExit(Exit.USAGE) from None
 
 
 def _small_heap() -> None:

@@ -27,7 +27,7 @@ class Exit(IntEnum):
 
     FINE = 0
     DEVIATIONS = 1  # observed, and something is not satisfied
-    USAGE = 2  # the command, the configuration or the database cannot be used as it stands
+    USAGE = 2  # the command, the configuration or the database cannot be used as it stands, or a fault of ours
     BLIND = 3  # something could not be observed
     BROKEN = 4  # evidence does not verify
 
