@@ -218,13 +218,17 @@ def test_a_container_without_immutability_is_a_matter_of_configuration(cloud: Si
         "https://acmeaudit.blob.core.windows.net.evil.example/checkpoints",
         "https://acmeaudit.blob.core.windows.net/",
         "https://acmeaudit.blob.core.windows.net/checkpoints/below",
-        "https://acmeaudit.blob.core.windows.net/checkpoints?sig=secret",
         "https://acmeaudit.blob.core.windows.net:8443/checkpoints",
     ],
 )
 def test_a_token_leaves_for_containers_of_azure_only(make: Make, url: str) -> None:
     with pytest.raises(ConfigError, match=r"write it as https://ACCOUNT\.blob\.core\.windows\.net/CONTAINER"):
         make(container=url)
+
+
+def test_a_signature_in_the_address_of_a_container_is_refused(make: Make) -> None:
+    with pytest.raises(ValueError, match=r"neither \? nor #"):
+        make(container="https://acmeaudit.blob.core.windows.net/checkpoints?sig=secret")
 
 
 def test_other_clouds_sign_in_elsewhere() -> None:

@@ -428,6 +428,7 @@ def test_workspace_is_asked_in_the_administrators_name_with_one_scope_at_a_time(
         ]
 
     found = read(organization)
+    organization.each(ADMIN, "/admin/reports/v1/activity/users/all/applications/admin", "items")
     assert all(found)
     assert len(found[0]) == len(bed.resources("admin#directory#user"))
     asked = [call for call in bed.calls() if call["host"] in (ADMIN, IDENTITY)]

@@ -516,10 +516,11 @@ def test_each_path_of_workspace_is_asked_with_its_own_scope_for_the_administrato
     gcp.each(DIRECTORY, "/admin/directory/v1/customer/my_customer/orgunits", "organizationUnits", type="all")
     gcp.get(DIRECTORY, "/admin/reports/v1/usage/users/all/dates/2026-01-01", parameters="accounts:is_2sv_enrolled")
     gcp.each("cloudidentity.googleapis.com", "/v1/policies", "policies", pageSize=100)
+    gcp.each(DIRECTORY, "/admin/reports/v1/activity/users/all/applications/admin", "items")
     found = Counter(wire.bed.issuer._tokens[sent.token][0] for sent in wire.sent if sent.token)
     asked = {(principal.subject, *principal.scopes) for principal in found}
     assert asked == {(ADMIN, scope) for scope in DELEGATED_SCOPES}
-    assert sorted(found.values()) == [1, 1, 1, 2]
+    assert sorted(found.values()) == [1, 1, 1, 1, 2]
 
 
 def test_without_an_administrator_it_is_said_what_to_set(wire: Wire) -> None:

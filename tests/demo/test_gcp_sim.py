@@ -651,11 +651,19 @@ def test_workspace_throttles_in_its_old_way_too(workspace: AuthorizedSession, be
     assert (answer.status_code, error(answer)["errors"][0]["domain"]) == (403, "usageLimits")
 
 
+def logged(bed: GcpBed, fault: str) -> None:
+    """Waits for the other side, which writes down a call when it is through with it."""
+    ends = time.monotonic() + 10
+    while bed.calls()[-1]["fault"] != fault and time.monotonic() < ends:
+        time.sleep(0.05)
+
+
 def test_lines_drop_and_answers_are_no_json(session: AuthorizedSession, bed: GcpBed) -> None:
     session.get(ASSETS, timeout=20)
     bed.fault("reset", times=1)
     with pytest.raises(requests.ConnectionError):
         session.get(ASSETS, timeout=20)
+    logged(bed, "reset")
     assert bed.calls()[-1]["status"] == 0
     bed.fault("truncate", times=1)
     with pytest.raises(requests.RequestException):
@@ -665,9 +673,7 @@ def test_lines_drop_and_answers_are_no_json(session: AuthorizedSession, bed: Gcp
     bed.fault("slow", seconds=1.0, times=1)
     with pytest.raises(requests.Timeout):
         session.get(ASSETS, timeout=0.3)
-    ends = time.monotonic() + 10
-    while bed.calls()[-1]["fault"] != "slow" and time.monotonic() < ends:
-        time.sleep(0.05)  # the other side is still at it; the next test must not meet its call
+    logged(bed, "slow")  # the next test must not meet its call
     assert bed.calls()[-1]["fault"] == "slow"
     assert session.get(ASSETS, timeout=20).status_code == 200
 

@@ -43,7 +43,8 @@ def test_libreoffice_reads_the_workbook_as_the_csv_says(packed: Path, opened: Pa
     with (packed / f"tables/{table.name}.csv").open(encoding="utf-8", newline="") as file:
         written = list(csv.DictReader(file))
     local = {f"{column.name}_local" for column in table.columns if column.form is Form.TIME}
-    assert len(shown) == len(written) > 0
+    assert len(shown) == len(written)
+    assert written or table.name == "spots", "nothing was looked at again in this window"
     for theirs, ours in zip(shown, written, strict=True):
         for title, cell in ours.items():
             wanted = cell[:19].replace("T", " ") if title in local else cell
