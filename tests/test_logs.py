@@ -99,6 +99,7 @@ def test_warnings_of_libraries_are_logged(log):
     written = log()
     with warnings.catch_warnings():
         warnings.simplefilter("always")
+        logging.captureWarnings(False)  # or it changes nothing: an earlier test may have left it on
         logging.captureWarnings(True)
         warnings.warn("old thing", UserWarning, stacklevel=1)
     assert "old thing" in written()
