@@ -225,7 +225,8 @@ def _span(window: Window, grace_s: int, exported_at: datetime, name: str) -> tup
 
 
 def _first(ledger: Ledger, plans: Sequence[Plan], since: datetime, until: datetime) -> int:
-    """The newest checkpoint before every plan that is in force at any time in the window; 0 without one."""
+    """The newest checkpoint before every plan that is in force at any time in the window, and before every run of it,
+    which may be older than they are where the clock was set back; 0 without one."""
     by_account: dict[str, list[Plan]] = {}
     for plan in plans:
         by_account.setdefault(plan.account, []).append(plan)
@@ -237,7 +238,9 @@ def _first(ledger: Ledger, plans: Sequence[Plan], since: datetime, until: dateti
     ]
     checkpoints = ledger.checkpoints()
     if used:
-        return max((item.size for item in checkpoints if item.size <= min(used)), default=0)
+        ran = next((row.seq for row in ledger.projection.runs(since, until)), min(used))
+        begun = min(*used, ran)
+        return max((item.size for item in checkpoints if item.size <= begun), default=0)
     return max((item.size for item in checkpoints[:-1] if item.at <= since), default=0)
 
 
