@@ -16,7 +16,6 @@ from collector.alert.message import clipped, head, line
 from collector.config import Settings
 from collector.controls import Controls, Severity
 from collector.ledger.entry import Draft, Entry, Kind
-from collector.ledger.projection import RunRow
 from collector.ledger.store import Ledger
 from collector.window.coverage import Coverage, coverage, percent
 from collector.window.quiet import last_struck
@@ -189,26 +188,10 @@ def _hole_line(one: Coverage) -> str:
 def _coverage(ledger: Ledger, settings: Settings, since: datetime, until: datetime) -> list[Coverage]:
     read = ledger.projection
     plans = [plan_from(entry.data) for entry in read.plans(since, until)]
-    runs = [_ran(row) for row in read.runs(since=since, until=until)]
+    runs = [Ran(*row) for row in read.runs(since=since, until=until)]
     gaps = [
         Declared(row.seq, row.account, tuple(row.checks), row.since, row.until, row.reason)
         for row in read.gaps(since, until)
     ]
     grace = timedelta(seconds=settings.schedule.grace)
     return coverage(account_for(due(plans, since, until), runs, gaps, grace), until)
-
-
-def _ran(row: RunRow) -> Ran:
-    return Ran(
-        row.seq,
-        row.account,
-        row.check,
-        row.scope,
-        row.slot,
-        row.started,
-        row.finished,
-        row.population,
-        row.states,
-        row.failure,
-        row.reason,
-    )

@@ -5,7 +5,7 @@ What the whole window means is read out of the ledger by ``collector.export.read
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -100,22 +100,10 @@ def _begun(projection: Projection, about: Filter, since: datetime, until: dateti
 
 
 def _runs(projection: Projection, about: Filter, since: datetime, until: datetime) -> Iterable[Ran]:
-    counts: dict[tuple[int, ...], Mapping[str, int]] = {}
+    counts: dict[tuple[int, ...], dict[str, int]] = {}
     for row in projection.runs(since, until):
         if row.slot is not None and about.covers(row.check, row.scope):
-            yield Ran(
-                row.seq,
-                row.account,
-                row.check,
-                row.scope,
-                row.slot,
-                row.started,
-                row.finished,
-                row.population,
-                counts.setdefault(tuple(row.states.values()), row.states),
-                row.failure,
-                row.reason,
-            )
+            yield Ran(*row._replace(states=counts.setdefault(tuple(row.states.values()), row.states)))
 
 
 def _gaps(projection: Projection, since: datetime, until: datetime) -> list[Declared]:

@@ -40,7 +40,7 @@ from collector.window.coverage import by_control, coverage
 from collector.window.findings import Deviation, Finding, Stretch, after_the_end, deviations, finding, without_subjects
 from collector.window.frequency import Sparse, sparse
 from collector.window.history import Recorded
-from collector.window.itself import for_control
+from collector.window.itself import Beat, for_control
 from collector.window.slots import Declared, Due, Plan, Ran, Slot, account_for, due, in_force, plan_from
 
 LISTING_PAGES_MAX = 4  # a subject that rests on the listing alone names its pages, unless that would drown the table
@@ -142,9 +142,7 @@ def read(
     known = itself.Configured(configs, announced, ledger.blob)
     beats = itself.beats_of(ledger, first, last, since, known)
     own = itself.own(beats, known, slots, alerts, anchors, changed, since, until, grace)
-    rests_on = _rests_on(ledger, first, configs, ran.cards, found, lives, shown)
-    rests_on = tuple(sorted({*rests_on, *(beat.seq for beat in beats if beat.seq < first)}))
-    rests_on = tuple(sorted({*rests_on, *(one.seq for one in told if one.seq < first)}))
+    rests_on = _rests_on(ledger, first, configs, ran.cards, found, lives, shown, beats, told)
     return Dossier(
         name=name,
         since=since,
@@ -411,12 +409,16 @@ def _rests_on(
     found: Iterable[Deviation],
     lives: Iterable[Life],
     decided: Iterable[Decision],
+    beats: Iterable[Beat],
+    told: Iterable[Recorded],
 ) -> tuple[int, ...]:
     """The entries before the range that something in the dossier rests on; a package proves each of them."""
     wanted = {entry.seq for entry in ledger.entries(0, first, kinds=[Kind.KEY])}
     wanted |= {entry.seq for entry in configs}
     wanted |= {card.first_used for card in cards}
     wanted |= {deviation.first_bad for deviation in found}
+    wanted |= {beat.seq for beat in beats}
+    wanted |= {one.seq for one in told}
     for one in lives:
         wanted |= {alert.seq for alert in one.alerts}
         wanted |= {ack.seq for alert in one.alerts for ack in alert.acks}

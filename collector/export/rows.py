@@ -12,7 +12,7 @@ from collector.export.words import delivered, duration, utc
 from collector.export.workbook import Row, Value
 from collector.ledger.entry import population_digest
 from collector.model import State
-from collector.window.coverage import percent
+from collector.window.coverage import ControlCoverage, Coverage, percent
 from collector.window.slots import Ran
 
 
@@ -122,21 +122,24 @@ def _because(decision: Decision) -> str:
 
 def coverage(dossier: Dossier) -> Iterator[Row]:
     for line in dossier.coverage:
-        yield (
-            line.check,
-            line.scope,
-            line.due,
-            line.covered,
-            line.observed,
-            line.late,
-            line.partial,
-            line.gap,
-            line.missed,
-            percent(line.covered, line.due),
-            int(line.longest_gap.total_seconds()),
-            duration(line.longest_gap),
-            line.longest_gap_since,
-        )
+        yield (line.check, line.scope, *_counted(line))
+
+
+def _counted(line: Coverage | ControlCoverage) -> Row:
+    """What the tables of coverage have in common, from ``due`` to ``longest_gap_since``."""
+    return (
+        line.due,
+        line.covered,
+        line.observed,
+        line.late,
+        line.partial,
+        line.gap,
+        line.missed,
+        percent(line.covered, line.due),
+        int(line.longest_gap.total_seconds()),
+        duration(line.longest_gap),
+        line.longest_gap_since,
+    )
 
 
 def coverage_by_control(dossier: Dossier) -> Iterator[Row]:
@@ -148,17 +151,7 @@ def coverage_by_control(dossier: Dossier) -> Iterator[Row]:
             line.control,
             line.scope,
             " ".join(line.checks),
-            line.due,
-            line.covered,
-            line.observed,
-            line.late,
-            line.partial,
-            line.gap,
-            line.missed,
-            percent(line.covered, line.due),
-            int(line.longest_gap.total_seconds()),
-            duration(line.longest_gap),
-            line.longest_gap_since,
+            *_counted(line),
             None if longest is None else int(longest.total_seconds()),
             min((item.since for item in rare if item.longest == longest), default=None),
         )
