@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from collector import config, controls, daemon, registry
+from collector import collect, config, controls, daemon, registry
 from collector.alert.standing import Standing
 from collector.clouds.aws import Account
 from collector.clouds.transcript import Answer
 from collector.errors import StoreError
+from collector.ledger import verify
 from collector.ledger.entry import Draft, Kind, PlannedCheck, plan_fields
 from collector.ledger.store import Ledger
 from collector.model import Scope
@@ -290,6 +291,11 @@ def test_a_collector_that_slept_in_its_run_seals_nothing_of_it(bench: Bench, mon
     assert "stood still in its run, between 2026-01-01T02:00" in bench.kinds(Kind.GAP)[0]["reason"]
     assert bench.hour() is not None
     assert SlotState.MISSED not in [slot.state for slot in bench.slots()]
+
+
+def test_what_the_collector_still_seals_the_verifier_still_takes() -> None:
+    """verify.py stands alone, so the bound is written there too; it must not be the stricter one."""
+    assert collect.RUN_MAX.total_seconds() < verify.RUN_SECONDS_MAX
 
 
 def test_a_seal_that_fails_half_way_leaves_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
